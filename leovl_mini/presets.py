@@ -30,4 +30,10 @@ def get_preset(name: str) -> dict:
 
 def pick_device(device: str = "auto") -> torch.device:
     """ "auto" takes CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: torch built without CUDA
+        raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try auto or cpu") from None
+    return torch.device(device)

@@ -59,12 +59,13 @@ def load_scene(path: str | Path, max_frames: int = 40, choose: str = "spread", u
     stacked = {key: torch.stack([f[key] for f in kept]) for key in ("rgb", "depth", "intrinsics", "camera_to_world")}
     has_masks = all(f["instances"] is not None for f in kept)
     cameras = stacked["intrinsics"], stacked["camera_to_world"]
-    world, gravity_note = align(stacked["depth"], *cameras, up or capture.up, capture.floor)
+    floor = capture.floor if up in (None, capture.up) else None  # a known floor belongs to the known axis
+    world, gravity_note = align(stacked["depth"], *cameras, up or capture.up, floor)
     stacked["camera_to_world"] = world @ stacked["camera_to_world"]
     return Scene(
         **stacked,
         instances=torch.stack([f["instances"] for f in kept]) if has_masks else None,
-        objects=capture.objects,
+        objects=capture.objects if torch.equal(world, torch.eye(4)) else [],
         name=Path(path).resolve().name,
         frame_names=[f["name"] for f in kept],
         dropped={reason: count for reason, count in dropped.items() if count},

@@ -31,8 +31,6 @@ def read(path: Path) -> Capture:
     notes = (
         []
         if calibration
-        else [
-            "no camera-intrinsics.txt: the 7-Scenes Kinect is assumed (585, 585, 320, 240); colour may be off by some pixels from depth"
-        ]
+        else ["no camera-intrinsics.txt: the 7-Scenes Kinect is assumed (585, 585, 320, 240); colour may be off by some pixels"]
     )
     return Capture(path, frames, notes=notes)

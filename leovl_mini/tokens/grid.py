@@ -1,5 +1,6 @@
 """The condensed feature grid (CFG, LEO-VL): one token per vertical pillar of voxels."""
 
+import math
 import warnings
 
 import torch
@@ -14,25 +15,26 @@ from leovl_mini.tokens.voxels import Voxels, voxelise
 class CondensedGrid(nn.Module):
     """``g(x,y) = mean_z( R(z) v(x,y,z) ) + F(x,y)``: height is written into the features, then the pillar is averaged.
 
-    Token order: raster, by cell x and then cell y. Above ``budget`` tokens the pillars with the most patches are kept (ties:
-    raster order) and a warning says how many were left out. Order and cap are not published; these are our choice, and both are
-    deterministic. The pillar's position is the centre of its cell, so it does not depend on which part of it was seen.
+    Token order: raster, by cell x and then cell y. A scene with more than ``budget`` pillars gets larger cells, just large enough
+    to fit, and a warning says so: no part of the room is left out. Order and cap are not published; these are our choice, and
+    both are deterministic. A pillar's position is the centre of its cell, so it does not depend on which part of it was seen.
     """
 
     def __init__(self, channels: int, voxel_size: float = 0.2, budget: int = 750):
         super().__init__()
+        if budget < 4:  # cells are anchored at the world's origin, and a scene may lie in all four quadrants around it
+            raise ValueError(f"the budget must be at least 4 tokens, not {budget}")
         self.voxel_size, self.budget = voxel_size, budget
         self.fourier = LearnableFourier(channels)
 
     def forward(self, patches: Patches) -> SceneTokens:
         """(P,C) patches -> (K,C) tokens, K <= budget."""
-        voxels = voxelise(patches, self.voxel_size)
+        voxels = self.voxels_within_budget(patches)
         pooled, cells, pillar_of_voxel = self.condense(voxels)
-        position = (cells + 0.5) * self.voxel_size
+        position = (cells + 0.5) * voxels.size
         height = group_mean(voxels.centers, pillar_of_voxel, len(cells))[:, 2:]
         source = pillar_of_voxel[voxels.source]
-        tokens = SceneTokens(pooled + self.fourier(position), torch.cat([position, height], dim=1), source)
-        return self.keep_budget(tokens)
+        return SceneTokens(pooled + self.fourier(position), torch.cat([position, height], dim=1), source, voxels.size)
 
     def condense(self, voxels: Voxels) -> tuple[Tensor, Tensor, Tensor]:
         """Rotate by height, average each pillar: (M,C) -> pooled (K,C), cells (K,2), and the pillar of each voxel (M,).
@@ -43,16 +45,21 @@ class CondensedGrid(nn.Module):
         cells, pillar = unique_cells(voxels.cells[:, :2])
         return group_mean(rotated, pillar, len(cells)), cells, pillar
 
-    def keep_budget(self, tokens: SceneTokens) -> SceneTokens:
-        if len(tokens) <= self.budget:
-            return tokens
-        seen = torch.bincount(tokens.source, minlength=len(tokens))
-        keep = seen.argsort(descending=True, stable=True)[: self.budget].sort().values
-        warnings.warn(
-            f"the grid has {len(tokens)} pillars, over its budget of {self.budget}: kept the best observed, left out "
-            f"{len(tokens) - self.budget} holding {int(seen.sum() - seen[keep].sum())} of {int(seen.sum())} patches",
-            stacklevel=3,
-        )
-        new_index = torch.full_like(seen, -1)
-        new_index[keep] = torch.arange(self.budget, device=keep.device)
-        return SceneTokens(tokens.features[keep], tokens.centers[keep], new_index[tokens.source])
+    def voxels_within_budget(self, patches: Patches) -> Voxels:
+        """Voxels of ``voxel_size``, or of the first larger size whose pillars fit the budget."""
+        size = self.voxel_size
+        pillars = first = self.count_pillars(patches, size)
+        while pillars > self.budget:
+            size *= max(math.sqrt(pillars / self.budget), 1.02)  # the count falls about with the square of the size
+            pillars = self.count_pillars(patches, size)
+        if size != self.voxel_size:
+            warnings.warn(
+                f"{first} pillars of {self.voxel_size:g} m exceed the budget of {self.budget} tokens: "
+                f"cells enlarged to {size:.2f} m, which gives {pillars}",
+                stacklevel=2,
+            )
+        return voxelise(patches, size)
+
+    @staticmethod
+    def count_pillars(patches: Patches, size: float) -> int:
+        return len(unique_cells((patches.centers[:, :2] / size).floor().long())[0])

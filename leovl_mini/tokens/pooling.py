@@ -9,11 +9,12 @@ from torch import Tensor
 
 @dataclass
 class SceneTokens:
-    """K tokens of a scene. ``source[p]`` is the token that patch p went into, or -1 where the budget left it out."""
+    """K tokens of a scene. ``source[p]`` is the token that patch p went into, or -1 where it was left out."""
 
     features: Float[Tensor, "K C"]
     centers: Float[Tensor, "K 3"]  # metres
     source: Int64[Tensor, "P"]
+    cell: float | None = None  # edge length in metres, where a token is a cell of a grid
 
     def __len__(self) -> int:
         return len(self.features)

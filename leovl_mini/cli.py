@@ -1,0 +1,149 @@
+"""The command line: ``leovl-mini scene``, ``ask``, ``rooms make``, ``course``."""
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from leovl_mini.scene import CaptureError
+from leovl_mini.weights import WeightsMissing
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+rooms_app = typer.Typer(help="Known-answer rooms.", no_args_is_help=True)
+app.add_typer(rooms_app, name="rooms")
+console = Console()
+
+ScenePath = Annotated[Path | None, typer.Argument(help="Folder of a capture; without it, a bundled room.", show_default=False)]
+Frames = Annotated[int, typer.Option(min=1, help="Use at most this many frames.")]
+Choose = Annotated[Literal["spread", "overlap"], typer.Option(help="Frames evenly along the path, or by greedy view coverage.")]
+Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
+Up = Annotated[Axis | None, typer.Option(help="The world's up axis; by default read from the layout or estimated.")]
+Preset = Annotated[Literal["nano", "smol"], typer.Option(help="Encoder, token settings and language model.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+@app.command()
+def scene(
+    path: ScenePath = None,
+    out: Annotated[Path, typer.Option(help="Folder for points.ply, overview.png and scene.html.")] = Path("output/scene"),
+    max_frames: Frames = 40,
+    choose: Choose = "spread",
+    up: Up = None,
+    preset: Preset = "nano",
+    device: Device = "auto",
+) -> None:
+    """Turn a capture into points, voxels and grid tokens; print a table and write pictures of every stage."""
+    from leovl_mini.files import finished_files
+    from leovl_mini.pipeline import Clock
+    from leovl_mini.plots import overview
+    from leovl_mini.report import scene_table, write_points
+    from leovl_mini.viewer import figure
+
+    with finished_files(out) as partial:  # first, so that an unwritable place is found before the work is done
+        loaded, stages, _ = run_stages(path, max_frames, choose, up, preset, device)
+        clock = Clock()
+        written = clock.measure("points.ply", write_points, loaded, partial / "points.ply")
+        clock.measure("overview.png", lambda: overview(loaded, stages).savefig(partial / "overview.png", dpi=110))
+        page = figure(loaded, stages, max_points=60_000)
+        clock.measure("scene.html", page.write_html, partial / "scene.html", include_plotlyjs=True)
+        stages.seconds.update(clock.seconds)
+    console.print(scene_table(loaded, stages, written))
+    for name in ("points.ply", "overview.png", "scene.html"):
+        console.print(f"  {out / name}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def ask(
+    path: ScenePath = None,
+    question: Annotated[str, typer.Argument(help="What you want to know about the room.")] = "What is in the room?",
+    max_frames: Frames = 40,
+    choose: Choose = "spread",
+    up: Up = None,
+    preset: Preset = "nano",
+    device: Device = "auto",
+) -> None:
+    """Put a question to the language model, with the scene's tokens in front of it."""
+    loaded, stages, model = run_stages(path, max_frames, choose, up, preset, device)
+    start = time.perf_counter()
+    answer = model.generate(stages.tokens, question)
+    seconds = time.perf_counter() - start
+    console.print(f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {preset}, {seconds:.1f} s")
+    console.print(f"Q: {question}", markup=False, soft_wrap=True)
+    console.print(f"A: {answer}", markup=False, soft_wrap=True)
+    if not answer.trained:
+        console.print("The bridge from scene to language is untrained: the answer does not look at the room yet.", style="yellow")
+
+
+@rooms_app.command()
+def make(
+    out: Annotated[Path, typer.Option(help="New folder for the room.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another room.")] = 1,
+    views: Annotated[int, typer.Option(min=1, help="Frames around the room.")] = 8,
+) -> None:
+    """Furnish a room from a seed, render it as posed RGB-D frames with instance masks, and write it as a capture."""
+    from leovl_mini.rooms import export, make_room, render
+
+    room = make_room(seed)
+    export(render(room, views), out)
+    console.print(f"{out}: {views} frames, {len(room.objects)} objects", soft_wrap=True)
+
+
+@app.command()
+def course(
+    out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and HTML pages.")] = Path("output/course"),
+    refresh: Annotated[bool, typer.Option("--refresh", help="Instead, renew the outputs inside notebooks/ itself.")] = False,
+    notebooks: Annotated[Path, typer.Option(help="The folder of the notebooks.")] = Path("notebooks"),
+) -> None:
+    """Execute all notebooks in quick mode and write them as HTML pages."""
+    from leovl_mini.course import refresh_outputs, run_course
+
+    if refresh:
+        refresh_outputs(notebooks)
+    else:
+        console.print(f"open {run_course(notebooks, out)}", soft_wrap=True)
+
+
+def run_stages(path: Path | None, max_frames: int, choose: str, up: str | None, preset: str, device: str):
+    """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed as plain lines."""
+    from leovl_mini.model import LeoVL
+    from leovl_mini.perception import load_encoder
+    from leovl_mini.pipeline import Clock, run
+    from leovl_mini.presets import get_preset, pick_device
+    from leovl_mini.readers import load_scene
+    from leovl_mini.samples import sample_room
+
+    settings = get_preset(preset)
+    try:
+        target = pick_device(device)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--device") from None
+    clock = Clock()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        loaded = clock.measure("load", load_scene, path or sample_room(), max_frames, choose, up).to(target)
+        encoder = load_encoder(settings["encoder"], settings["longest_side"], target)
+        model = clock.measure("models", LeoVL, preset, encoder.channels).to(target)
+        stages = run(loaded, encoder, model.representation)
+    loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
+    stages.seconds = {**clock.seconds, **stages.seconds}
+    return loaded, stages, model
+
+
+def main() -> None:
+    """Expected failures become one sentence and exit code 2; anything else is a bug and keeps its traceback."""
+    try:
+        app(standalone_mode=True)
+    except (CaptureError, WeightsMissing, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}; choose a place that can be written"
+        Console(stderr=True).print(f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What ``leovl-mini scene`` tells and writes beside its pictures: the table and the point cloud."""
+
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from leovl_mini.geometry import scene_points
+from leovl_mini.open3d_headless import open3d
+from leovl_mini.pipeline import Stages
+from leovl_mini.scene import Scene
+
+
+def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
+    """A coloured binary PLY, one point per ``spacing`` metres; returns the number written."""
+    points, colours = scene_points(scene)
+    cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor(points.cpu().numpy()))
+    cloud.point.colors = open3d.core.Tensor(colours.cpu().numpy())
+    cloud = cloud.voxel_down_sample(spacing)
+    if not open3d.t.io.write_point_cloud(str(path), cloud):
+        raise PermissionError(f"{path} could not be written")
+    return len(cloud.point.positions)
+
+
+def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
+    """Frames, counts, extent, seconds per stage and peak memory."""
+    points, _ = scene_points(scene)
+    sample = points[:: max(1, len(points) // 1_000_000)]
+    extent = sample.quantile(0.995, dim=0) - sample.quantile(0.005, dim=0)  # without stray points
+    dropped = ", ".join(f"{count} {reason}" for reason, count in scene.dropped.items()) or "none"
+    table = Table(title=scene.name, show_header=False, title_justify="left")
+    rows = {
+        "frames": f"{len(scene)} used, {scene.depth.shape[2]}x{scene.depth.shape[1]} pixels; left out: {dropped}",
+        "points": f"{len(points):,} measured ({written:,} written, one per cm)",
+        "patches": f"{len(stages.patches):,} lifted, {stages.patches.dropped:,} without enough depth",
+        "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:g} m",
+        "grid tokens": f"{len(stages.tokens):,} of {stages.tokens.cell:.2f} m",
+        "extent": " x ".join(f"{x:.1f}" for x in extent.tolist()) + " m (x, y, z; 99 % of the points)",
+        "seconds": ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items()),
+        "peak memory": peak_memory(),
+        "device": str(scene.depth.device),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    for note in scene.notes:
+        table.add_row("note", note)
+    return table
+
+
+def peak_memory() -> str:
+    """The largest amount of main memory this process has held."""
+    if sys.platform == "win32":
+        return "not measured on Windows"
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux, bytes on macOS
+    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.2f} GiB"

@@ -1,0 +1,68 @@
+"""The interactive scene (Plotly): turn it, toggle its layers in the legend, hover over a token to see what it is made of."""
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from PIL import Image
+from torch import Tensor
+
+from leovl_mini.geometry import scene_points
+from leovl_mini.pipeline import Stages
+from leovl_mini.plots import feature_colours, token_colours
+from leovl_mini.scene import Scene
+
+
+def figure(scene: Scene, stages: Stages | None = None, max_points: int = 15_000, ceiling: float = 2.3) -> go.Figure:
+    """Points and cameras of a scene and, with ``stages``, its voxels and grid tokens. Points above ``ceiling`` metres are hidden.
+
+    ``max_points`` bounds the size: 15,000 points make about 0.3 MB.
+    """
+    points, colours = scene_points(scene)
+    keep = points[:, 2] < ceiling
+    points, colours = points[keep], colours[keep]
+    pick = torch.linspace(0, len(points) - 1, min(max_points, len(points)), device=points.device).long()
+    traces = [point_layer(points[pick], colours[pick], "points", 2), camera_layer(scene)]
+    if stages is not None:
+        voxels, tokens = stages.voxels, stages.tokens
+        low = voxels.centers[:, 2] < ceiling
+        voxel_colours = (feature_colours(voxels.features)[low.cpu()] * 255).byte()
+        traces.append(point_layer(voxels.centers[low], voxel_colours, "voxels", 5, hide=True, symbol="square"))
+        layer = point_layer(tokens.centers, (token_colours(stages) * 255).byte(), "grid tokens", 7, hide=True)
+        count = torch.bincount(tokens.source[tokens.source >= 0], minlength=len(tokens))
+        layer.customdata = np.stack([np.arange(len(tokens)), count.cpu().numpy()], axis=1).astype(np.int32)
+        layer.hoverinfo = None
+        layer.hovertemplate = (
+            "token %{customdata[0]}<br>x %{x:.2f} m, y %{y:.2f} m<br>mean height %{z:.2f} m<br>"
+            "%{customdata[1]} patches<extra></extra>"
+        )
+        traces.append(layer)
+    axis = {"backgroundcolor": "white", "gridcolor": "#dddddd"}
+    scene_axes = {f"{name}axis": {"title": {"text": f"{name} (m)"}, **axis} for name in "xyz"}
+    return go.Figure(traces).update_layout(
+        scene={**scene_axes, "aspectmode": "data", "camera": {"eye": {"x": 0.9, "y": -0.9, "z": 1.1}}},
+        margin={"l": 0, "r": 0, "t": 30, "b": 0},
+        title={"text": f"{scene.name}: click a legend entry to show or hide its layer", "font": {"size": 13}},
+        legend={"itemsizing": "constant"},
+        height=560,
+    )
+
+
+def point_layer(points: Tensor, colours: Tensor, name: str, size: float, hide: bool = False, symbol: str = "circle"):
+    """Coloured points. Colours are reduced to a palette of 256, which takes one byte a point instead of a text each."""
+    image = Image.fromarray(colours.cpu().numpy().reshape(1, -1, 3)).quantize(256)
+    palette = np.array(image.getpalette()).reshape(-1, 3)
+    last = max(len(palette) - 1, 1)
+    scale = [[i / last, f"rgb({r},{g},{b})"] for i, (r, g, b) in enumerate(palette)]
+    scale = scale if len(scale) > 1 else [[0, scale[0][1]], [1, scale[0][1]]]
+    marker = {"size": size, "symbol": symbol, "color": np.asarray(image)[0], "colorscale": scale, "cmin": 0, "cmax": last}
+    x, y, z = np.ascontiguousarray(points.detach().cpu().numpy().T, dtype=np.float32)
+    visible = "legendonly" if hide else True
+    return go.Scatter3d(x=x, y=y, z=z, mode="markers", marker=marker, name=name, visible=visible, hoverinfo="skip")
+
+
+def camera_layer(scene: Scene, length: float = 0.3) -> go.Scatter3d:
+    """The cameras' path, and from each camera a short stroke in the direction it looks."""
+    position, forward = scene.camera_to_world[:, :3, 3].cpu(), scene.camera_to_world[:, :3, 2].cpu()
+    gap = torch.full_like(position, torch.nan)
+    x, y, z = torch.stack([position, position + length * forward, gap], dim=1).flatten(0, 1).T.numpy()
+    return go.Scatter3d(x=x, y=y, z=z, mode="lines", line={"color": "#d55e00", "width": 5}, name="cameras", hoverinfo="skip")

@@ -1,0 +1,148 @@
+"""A room whose every depth and colour is known exactly (numpy only, none of the package's geometry), and writers for each layout."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+ROOM = np.array([[0, 0, 0], [4, 5, 2.5]])  # lower and upper corner in metres, z up, the floor at z = 0
+BOX = np.array([[1.2, 2.2, 0], [2.0, 3.0, 0.7]])
+
+
+def moved(rotation, translation=(0.3, -0.8, 1.1)) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, translation
+    return pose
+
+
+# capture_from_room: how the capture's own world stands to the z-up room
+WORLDS = {
+    "z-up": np.eye(4),
+    "y-up": moved([[1, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "y-down": moved([[1, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "z-down": moved([[1, 0, 0], [0, -1, 0], [0, 0, -1]]),
+    "tilted": moved(Rotation.from_rotvec([0.5, -0.9, 0.4]).as_matrix()),
+}
+
+
+class Room(NamedTuple):
+    rgb: np.ndarray  # (V,H,W,3) uint8
+    depth: np.ndarray  # (V,H,W) float32 metres, 0 = none
+    K: np.ndarray  # (3,3)
+    camera_to_world: np.ndarray  # (V,4,4)
+
+
+def camera(width: int, height: int, focal: float = 0.8, centre: tuple[float, float] = (0.51, 0.48)) -> np.ndarray:
+    """The same camera at any size: focal length in image widths, centre in image sizes from the corner of the first pixel."""
+    return np.array([[focal * width, 0, centre[0] * width - 0.5], [0, focal * width, centre[1] * height - 0.5], [0, 0, 1]])
+
+
+def look(position, yaw: float, pitch: float = -25.0) -> np.ndarray:
+    """The pose of a camera at ``position``, turned ``yaw`` degrees from +x to +y and ``pitch`` degrees up."""
+    a, b = np.radians([yaw, pitch])
+    forward = np.array([np.cos(a) * np.cos(b), np.sin(a) * np.cos(b), np.sin(b)])
+    right = np.array([np.sin(a), -np.cos(a), 0])
+    return moved(np.stack([right, np.cross(forward, right), forward], axis=1), position)
+
+
+def look_around(views: int) -> np.ndarray:
+    """Poses on a circle about the middle of the room, looking across it."""
+    yaws = np.linspace(0, 360, views, endpoint=False) + 20
+    centre, radians = np.array([2, 2.5, 1.5]), np.radians(yaws)
+    return np.stack([look(centre - 1.2 * np.array([np.cos(a), np.sin(a), 0]), yaw) for a, yaw in zip(radians, yaws, strict=True)])
+
+
+def colour_at(points: np.ndarray) -> np.ndarray:
+    """A smooth colour for every place in the room."""
+    phase = points @ np.array([[1.1, 0.5, -0.4], [0.7, -1.2, 0.9], [0.6, 1.0, 1.3]]).T
+    return (127 + 100 * np.sin(phase)).round().astype(np.uint8)
+
+
+def back_projected(depth: np.ndarray, K: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """World points (H,W,3) of one depth image."""
+    v, u = np.indices(depth.shape)
+    rays = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(depth.shape)], axis=-1)
+    return (depth[..., None] * rays) @ pose[:3, :3].T + pose[:3, 3]
+
+
+def ray_depth(K: np.ndarray, pose: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Exact z-depth (H,W): the nearest of the walls, seen from inside, and the box, seen from outside."""
+    rays = back_projected(np.ones((height, width)), K, pose) - pose[:3, 3]  # z = 1 in the camera, so lengths are z-depths
+    rays = np.where(np.abs(rays) < 1e-12, 1e-12, rays)
+    to_room, to_box = ((corners[:, None, None] - pose[:3, 3]) / rays for corners in (ROOM, BOX))
+    wall = to_room.max(0).min(-1)
+    enter, leave = to_box.min(0).max(-1), to_box.max(0).min(-1)
+    return np.where((enter > 0) & (enter < leave), enter, wall)
+
+
+def box_scene(
+    views: int = 8,
+    width: int = 64,
+    height: int = 48,
+    poses: np.ndarray | None = None,
+    K: np.ndarray | None = None,
+    world: np.ndarray | str = "z-up",
+) -> Room:
+    """Views of the room, all of them with a small corner without depth. ``world`` turns the world the poses are given in."""
+    poses = look_around(views) if poses is None else poses
+    K = camera(width, height) if K is None else K
+    depth = np.stack([ray_depth(K, pose, width, height) for pose in poses])
+    rgb = np.stack([colour_at(back_projected(d, K, pose)) for d, pose in zip(depth, poses, strict=True)])
+    depth[:, : height // 10, : width // 10] = 0
+    return Room(rgb, depth.astype(np.float32), K, (WORLDS[world] if isinstance(world, str) else world) @ poses)
+
+
+def save_depth(path: Path, depth: np.ndarray, scale: float, hole: int = 0) -> None:
+    """A 16-bit PNG with ``scale`` values per metre."""
+    Image.fromarray(np.where(depth > 0, (depth * scale).round(), hole).astype(np.uint16)).save(path)
+
+
+def write_poses_txt(path: Path, rgb, depth, K, camera_to_world) -> Path:
+    for folder in ("images", "depth"):
+        (path / folder).mkdir(parents=True)
+    names = [f"{i:05d}.png" for i in range(len(rgb))]
+    for name, image, d in zip(names, rgb, depth, strict=True):
+        Image.fromarray(image).save(path / "images" / name)
+        save_depth(path / "depth" / name, d, 1000)
+    (path / "frames.txt").write_text("".join(name + "\n" for name in names))
+    np.savetxt(path / "poses.txt", camera_to_world.reshape(-1, 16))
+    np.savetxt(path / "K.txt", K)
+    return path
+
+
+def write_seven_scenes(path: Path, rgb, depth, K, camera_to_world, tsdf_fusion: bool = False) -> Path:
+    """7-Scenes has no calibration file; tsdf-fusion adds ``camera-intrinsics.txt`` and writes 0 for holes."""
+    path.mkdir(parents=True)
+    for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
+        Image.fromarray(image).save(path / f"frame-{i:06d}.color.png")
+        save_depth(path / f"frame-{i:06d}.depth.png", d, 1000, hole=0 if tsdf_fusion else 65535)
+        np.savetxt(path / f"frame-{i:06d}.pose.txt", pose, fmt="%.7e", delimiter="\t ")
+    if tsdf_fusion:
+        np.savetxt(path / "camera-intrinsics.txt", K, fmt="%.6e")
+    return path
+
+
+def write_tum(path: Path, rgb, depth, K, camera_to_world, scale: float = 5000) -> Path:
+    """30 images per second; the depth camera's clock is 11 ms late and the tracker's 6 ms early."""
+    lines = {
+        "rgb": ["# color images", "# file: 'box_scene.bag'", "# timestamp filename"],
+        "depth": ["# depth maps", "# file: 'box_scene.bag'", "# timestamp filename"],
+        "groundtruth": ["# ground truth trajectory", "# file: 'box_scene.bag'", "# timestamp tx ty tz qx qy qz qw"],
+    }
+    for folder in ("rgb", "depth"):
+        (path / folder).mkdir(parents=True)
+    for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
+        time = 1305031102.175304 + i / 30
+        names = {"rgb": f"rgb/{time:.6f}.png", "depth": f"depth/{time + 0.011:.6f}.png"}
+        Image.fromarray(image).save(path / names["rgb"])
+        save_depth(path / names["depth"], d, scale)
+        lines["rgb"].append(f"{time:.6f} {names['rgb']}")
+        lines["depth"].append(f"{time + 0.011:.6f} {names['depth']}")
+        numbers = [*pose[:3, 3], *Rotation.from_matrix(pose[:3, :3]).as_quat()]  # x y z w
+        lines["groundtruth"].append(f"{time - 0.006:.4f} " + " ".join(f"{x:.4f}" for x in numbers))
+    for name, rows in lines.items():
+        (path / f"{name}.txt").write_text("\n".join(rows) + "\n")
+    np.savetxt(path / "K.txt", K)  # the data set publishes its cameras on a web page; the reader takes K.txt where there is one
+    return path
