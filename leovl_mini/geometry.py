@@ -108,14 +108,14 @@ def patch_centers(
     """
     _, height, width = depth.shape
     d = cells(torch.where(depth > 0, depth, torch.nan), rows, columns, torch.nan)  # (V,h,w,pixels)
-    pixels = cells(torch.ones_like(depth[:1]), rows, columns, 0).sum(-1)
+    pixels = cells(torch.ones_like(depth[:1]), rows, columns, 0.0).sum(-1)
     median = d.nanmedian(-1, keepdim=True).values
     near = ((d - median).abs() <= tolerance * median).float()
     # Back-projection is linear in (D u, D v, D): average those three, then apply K^-1 and T once per cell.
     u, v = pixel_grid(height, width, depth.device)[..., :2].unbind(-1)
     weight = near * d.nan_to_num()
     count = near.sum(-1).clamp(min=1)
-    u, v = (cells(x[None], rows, columns, 0) for x in (u, v))
+    u, v = (cells(x[None], rows, columns, 0.0) for x in (u, v))
     mean = torch.stack([(weight * u).sum(-1), (weight * v).sum(-1), weight.sum(-1)], dim=-1) / count[..., None]
     camera = torch.einsum("vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean)
     return transform(camera, camera_to_world), d.isfinite().sum(-1) >= min_valid * pixels

@@ -40,7 +40,7 @@ def token_colours(stages: Stages) -> Float[Tensor, "K 3"]:
 
 def show_image(axes: Axes, image, title: str = "", **keywords):
     """An image without ticks: its pixels are its coordinates."""
-    artist = axes.imshow(image, **keywords)
+    artist = axes.imshow(np.asarray(torch.as_tensor(image).cpu()), **keywords)
     axes.set_title(title, fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -49,25 +49,26 @@ def show_image(axes: Axes, image, title: str = "", **keywords):
 
 def show_depth(axes: Axes, depth: Tensor, title: str = "", longest: float | None = None):
     """A depth map in metres; white where nothing was measured."""
-    image = np.ma.masked_equal(depth.cpu().numpy(), 0)
+    image = torch.where(depth > 0, depth, torch.nan)  # "bad" values take the colour set above
     return show_image(axes, image, title, cmap=DEPTH, vmin=0, vmax=longest or float(depth.max()))
 
 
 def top_view(
-    axes: Axes, points: Float[Tensor, "N 3"], colours: Tensor, title: str = "", cell: float = 0.02, cut: float = CUT
+    axes: Axes, points: Float[Tensor, "N 3"], colours: Tensor, title: str = "", cell: float = 0.03, cut: float = CUT
 ) -> Axes:
     """Points seen from above: the highest point below ``cut`` metres colours each cell. ``colours`` (N,3) uint8 or 0..1."""
-    points, colours = points.cpu(), colours.cpu()
-    colours = colours.float() / 255 if colours.dtype == torch.uint8 else colours
+    points, colours = points.detach().cpu().numpy(), colours.cpu().numpy()
+    colours = colours / 255 if colours.dtype == np.uint8 else colours
     keep = points[:, 2] < cut
     points, colours = points[keep], colours[keep]
-    order = points[:, 2].argsort(stable=True)  # low points first, so that high ones overwrite them
-    xy = points[order, :2]
-    low = xy.amin(0) - cell
-    column, row = ((xy - low) / cell).long().unbind(1)
-    image = torch.ones(int(row.max()) + 2, int(column.max()) + 2, 3)
+    if not len(points):
+        return label_plane(axes, title)
+    order = points[:, 2].argsort(kind="stable")  # low points first: of repeated indices NumPy keeps the last
+    low = points[:, :2].min(0) - cell
+    column, row = ((points[order, :2] - low) / cell).astype(int).T
+    image = np.ones((row.max() + 2, column.max() + 2, 3))
     image[row, column] = colours[order]
-    extent = (float(low[0]), float(low[0]) + image.shape[1] * cell, float(low[1]), float(low[1]) + image.shape[0] * cell)
+    extent = (low[0], low[0] + image.shape[1] * cell, low[1], low[1] + image.shape[0] * cell)
     axes.imshow(image, origin="lower", extent=extent, interpolation="nearest")
     return label_plane(axes, title)
 
@@ -99,12 +100,12 @@ def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     shown = np.linspace(0, len(scene) - 1, min(columns, len(scene))).round().astype(int)
     features = feature_colours(stages.features[shown])
     rows = 3 * 12 / len(shown) * scene.depth.shape[1] / scene.depth.shape[2] + 0.6  # inches that the images take
-    figure = Figure(figsize=(14, rows + 5), layout="constrained")
+    figure = Figure(figsize=(14, rows + 5), dpi=70, layout="constrained")
     images, views = figure.subfigures(2, 1, height_ratios=[rows, 5])
     longest = float(scene.depth.max())
     axes = images.subplots(3, len(shown), squeeze=False)
     for column, i in enumerate(shown):
-        show_image(axes[0, column], scene.rgb[i].cpu(), f"frame {scene.frame_names[i]}")
+        show_image(axes[0, column], scene.rgb[i], f"frame {scene.frame_names[i]}")
         artist = show_depth(axes[1, column], scene.depth[i], longest=longest)
         show_image(axes[2, column], features[column], interpolation="nearest")
     for row, label in enumerate(("colour", "depth", "features (3 PCA)")):

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 
 def height_rope(
-    features: Float[Tensor, "M C"], height: Float[Tensor, "M"], wavelengths: tuple[float, float] = (0.5, 16.0)
+    features: Float[Tensor, "M C"], height: Float[Tensor, "M"], wavelengths: tuple[float, float] = (0.5, 64.0)
 ) -> Float[Tensor, "M C"]:
     """Rotate each feature by its height: ``R(z) v`` (LEO-VL, condensed feature grid; Proxy3D, position encoding).
 
     Channels i and i + C/2 form a plane, turned by ``2 pi z / wavelength_i``. The wavelengths, in metres, are geometric between
-    the two given ends; both papers leave them open, so these are our choice: 0.5 m tells a seat from a table top, and 16 m leaves
-    the slowest channels almost unturned up to the ceiling. Same pairing as rotary embeddings in transformers (Llama).
+    the two given ends; both papers leave them open, so these are our choice: 0.5 m tells a seat from a table top, and up to 64 m
+    leaves the slowest quarter of the channels almost unturned up to the ceiling: what is there stays readable beside how high.
+    Same pairing as rotary embeddings in transformers (Llama).
     """
     channels = features.shape[-1]
     if channels % 2:
@@ -37,8 +38,12 @@ class LearnableFourier(nn.Module):
     def __init__(self, channels: int, dimensions: int = 2, frequencies: int = 64, gamma: float = 0.5):
         super().__init__()
         self.frequencies = nn.Parameter(torch.randn(frequencies, dimensions) / gamma)
+        # No biases: they would outweigh the small Fourier features, and all places would start out alike.
         self.mlp = nn.Sequential(
-            nn.Linear(2 * frequencies, channels), nn.GELU(), nn.Linear(channels, channels), nn.LayerNorm(channels)
+            nn.Linear(2 * frequencies, channels, bias=False),
+            nn.GELU(),
+            nn.Linear(channels, channels, bias=False),
+            nn.LayerNorm(channels),
         )
 
     def forward(self, position: Float[Tensor, "K d"]) -> Float[Tensor, "K C"]:

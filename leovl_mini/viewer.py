@@ -21,13 +21,13 @@ def figure(scene: Scene, stages: Stages | None = None, max_points: int = 15_000,
     keep = points[:, 2] < ceiling
     points, colours = points[keep], colours[keep]
     pick = torch.linspace(0, len(points) - 1, min(max_points, len(points)), device=points.device).long()
-    traces = [point_layer(points[pick], colours[pick], "points", 2), camera_layer(scene)]
+    traces = [point_layer(points[pick], colours[pick], "points", 2.0), camera_layer(scene)]
     if stages is not None:
         voxels, tokens = stages.voxels, stages.tokens
         low = voxels.centers[:, 2] < ceiling
         voxel_colours = (feature_colours(voxels.features)[low.cpu()] * 255).byte()
-        traces.append(point_layer(voxels.centers[low], voxel_colours, "voxels", 5, hide=True, symbol="square"))
-        layer = point_layer(tokens.centers, (token_colours(stages) * 255).byte(), "grid tokens", 7, hide=True)
+        traces.append(point_layer(voxels.centers[low], voxel_colours, "voxels", 5.0, hide=True, symbol="square"))
+        layer = point_layer(tokens.centers, (token_colours(stages) * 255).byte(), "grid tokens", 7.0, hide=True)
         count = torch.bincount(tokens.source[tokens.source >= 0], minlength=len(tokens))
         layer.customdata = np.stack([np.arange(len(tokens)), count.cpu().numpy()], axis=1).astype(np.int32)
         layer.hoverinfo = None

@@ -1,4 +1,4 @@
-"""A room whose every depth and colour is known exactly (numpy only, none of the package's geometry), and writers for each layout."""
+"""A room whose every depth and colour is known exactly, made without the package's geometry, and a writer for each layout."""
 
 from pathlib import Path
 from typing import NamedTuple

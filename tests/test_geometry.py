@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import devices, random_cameras, random_depth
+from random_inputs import devices, random_cameras, random_depth
 from torch.testing import assert_close
 
 from leovl_mini.geometry import back_project, cells, lift, patch_centers, pixel_grid, project, scene_points

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import devices
+from random_inputs import devices
 from torch.testing import assert_close
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -19,12 +19,23 @@ metres = st.floats(-3, 3, width=32)
 
 @devices
 @pytest.mark.parametrize("channels", [2, 6, 64])
-def test_height_rope_equals_the_rotary_embedding_of_llama(device, channels):
+@pytest.mark.parametrize("shortest, longest", [(0.5, 64.0), (0.3, 5.0)])
+def test_height_rope_equals_the_rotary_embedding_of_llama(device, channels, shortest, longest):
     features = torch.randn(5, channels)
-    wavelengths = torch.logspace(math.log2(0.5), math.log2(16), channels // 2, base=2)
+    wavelengths = torch.logspace(math.log2(shortest), math.log2(longest), channels // 2, base=2)
     angle = (2 * math.pi * HEIGHTS[:, None] / wavelengths).repeat(1, 2)[None]
     expected, _ = apply_rotary_pos_emb(features[None, None], features[None, None], angle.cos(), angle.sin())
-    assert_close(height_rope(features.to(device), HEIGHTS.to(device)).cpu(), expected[0, 0], atol=1e-4, rtol=0)
+    rotated = height_rope(features.to(device), HEIGHTS.to(device), (shortest, longest)).cpu()
+    assert_close(rotated, expected[0, 0], atol=1e-4, rtol=0)
+
+
+def test_the_slowest_quarter_of_the_channels_is_almost_unturned_at_the_ceiling():
+    features = torch.randn(1, 64)
+    slowest = [*range(24, 32), *range(56, 64)]  # channels i and i + 32 are a pair
+    raised = height_rope(features, torch.tensor([2.5]))
+    assert torch.cosine_similarity(features[:, slowest], raised[:, slowest]) > 0.7
+    fastest = [*range(16), *range(32, 48)]
+    assert torch.cosine_similarity(features[:, fastest], raised[:, fastest]) < 0.7
 
 
 def test_one_wavelength_up_is_one_full_turn():
@@ -65,7 +76,7 @@ def test_learnable_fourier_equals_its_formula(device):
     position = torch.randn(9, 2, device=device)
     waves = torch.stack([fourier.frequencies @ p for p in position])  # W x, one row per position
     features = torch.cat([waves.cos(), waves.sin()], dim=1) / 14**0.5
-    hidden = F.gelu(features @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    hidden = F.gelu(features @ first.weight.T) @ second.weight.T
     hidden = (hidden - hidden.mean(1, keepdim=True)) / (hidden.var(1, keepdim=True, correction=0) + norm.eps).sqrt()
     assert_close(fourier(position), hidden * norm.weight + norm.bias, atol=1e-5, rtol=1e-4)
 
@@ -82,7 +93,11 @@ def test_gradients_reach_the_frequencies():
     assert (fourier.frequencies.grad.norm(dim=1) > 1e-4).all()
 
 
-def test_the_embedding_starts_at_unit_scale_and_tells_places_apart():
-    embedding = LearnableFourier(152)(torch.rand(200, 2) * 6)
-    assert embedding.square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
-    assert torch.pdist(embedding).min() > 0
+def test_the_embedding_starts_at_unit_scale():
+    assert LearnableFourier(152)(torch.rand(200, 2) * 6).square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
+
+
+def test_places_start_out_different_and_near_ones_more_alike_than_far_ones():
+    fourier, here = LearnableFourier(152), torch.rand(200, 2) * 6
+    near, far = (torch.cosine_similarity(fourier(here), fourier(here + shift)).mean() for shift in (0.1, 3.0))
+    assert far < 0.6 < 0.8 < near

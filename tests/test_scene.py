@@ -107,7 +107,8 @@ def test_a_pose_that_is_not_rigid_is_refused(pose, message):
 
 
 def test_moving_a_scene_moves_every_tensor_and_keeps_the_rest():
-    views = {"rgb": torch.zeros(2, 3, 4, 3, dtype=torch.uint8), "depth": torch.ones(2, 3, 4), "instances": torch.zeros(2, 3, 4).int()}
+    zeros = torch.zeros(2, 3, 4)
+    views = {"rgb": torch.zeros(2, 3, 4, 3).byte(), "depth": zeros, "instances": zeros.int()}
     cameras = {"intrinsics": torch.eye(3).repeat(2, 1, 1), "camera_to_world": torch.eye(4).repeat(2, 1, 1)}
     box = Object(1, "box", (0.0, 0.0, 0.5), (1.0, 1.0, 1.0))
     scene = Scene(**views, **cameras, objects=[box], name="room", frame_names=["a", "b"], dropped={"lost pose": 1}, notes=["n"])

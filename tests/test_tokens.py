@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import devices, patches_at, random_patches, to_device
+from random_inputs import devices, patches_at, random_patches, to_device
 from torch.testing import assert_close
 
 from leovl_mini.geometry import Patches
@@ -17,7 +17,7 @@ from leovl_mini.tokens import CondensedGrid, group_mean, voxelise
 from leovl_mini.tokens.pooling import unique_cells
 
 SIZE = 0.25
-WAVELENGTHS = np.geomspace(0.5, 16, 4)  # of the 8 channels of random_patches
+WAVELENGTHS = np.geomspace(0.5, 64, 4)  # of the 8 channels of random_patches
 rows_of_cells = st.integers(1, 4).flatmap(
     lambda d: st.lists(st.lists(st.integers(-(2**14), 2**14), min_size=d, max_size=d), min_size=1)
 )

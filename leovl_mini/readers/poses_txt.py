@@ -53,6 +53,13 @@ def read_extras(path: Path) -> dict:
         return {}
     try:
         data = json.loads("\n".join(read_lines(path)))
-        return {"up": data.get("up"), "floor": data.get("floor"), "objects": [Object(**o) for o in data.get("objects", [])]}
-    except (ValueError, TypeError, AttributeError) as error:
+        return {"up": data.get("up"), "floor": data.get("floor"), "objects": [read_object(o) for o in data.get("objects", [])]}
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CaptureError(f"{path} is not a valid scene description: {error}.") from None
+
+
+def read_object(entry: dict) -> Object:
+    values = {key: tuple(map(float, value)) if isinstance(value, list) else value for key, value in entry.items()}
+    if any(len(values[key]) != 3 for key in ("center", "size")):
+        raise ValueError("an object's center and size need three numbers each")
+    return Object(**values)

@@ -32,7 +32,7 @@ class Part:
 
 def box(x, y, z, width, depth, height, colour, round=False) -> Part:
     """A part by the middle of its bottom face."""
-    return Part((x, y, z + height / 2), (width, depth, height), colour, round)
+    return Part((float(x), float(y), float(z + height / 2)), (float(width), float(depth), float(height)), colour, round)
 
 
 def legs(width, depth, height, thick, colour) -> list[Part]:

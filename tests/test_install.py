@@ -1,0 +1,42 @@
+"""What a user gets who does not install in editable mode."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_built_wheel_finds_the_bundled_rooms(tmp_path):
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("leovl_mini-*.whl")
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    code = (
+        "import leovl_mini, leovl_mini.samples as s; from leovl_mini.readers import load_scene;"
+        f"assert leovl_mini.__file__.startswith({str(site)!r});"
+        "print(s.samples_folder(), len(load_scene(s.sample_room())))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": ""}
+    )
+    assert done.stdout.split() == [str(site / "leovl_mini" / "data_samples"), "8"], done.stderr
+
+
+def test_the_package_imports_no_network_client_of_its_own():
+    text = "\n".join(p.read_text() for p in (ROOT / "leovl_mini").rglob("*.py"))
+    for name in ("import requests", "urllib", "http.client", "import pickle", "weights_only=False", "allow_pickle=True"):
+        assert name not in text
