@@ -57,14 +57,15 @@ def floor_height(points: Float[Tensor, "N 3"], normals: Float[Tensor, "N 3"], up
 
 
 def rotation_between(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
-    """The smallest rotation that turns unit vector a into unit vector b (Rodrigues)."""
+    """The smallest rotation that turns direction a into direction b (Rodrigues), computed in double precision."""
+    a, b = (torch.nn.functional.normalize(x.double(), dim=0) for x in (a, b))
+    identity = torch.eye(3, dtype=torch.float64)
     cosine, axis = a @ b, torch.linalg.cross(a, b)
-    if cosine < -1 + 1e-7:  # opposite: half a turn about any axis at right angles to a
-        axis = torch.linalg.cross(a, torch.eye(3)[a.abs().argmin()])
-        axis = axis / axis.norm()
-        return 2 * torch.outer(axis, axis) - torch.eye(3)
-    K = torch.tensor([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return torch.eye(3) + K + K @ K / (1 + cosine)
+    if cosine < -1 + 1e-12:  # opposite: half a turn about any axis at right angles to a
+        axis = torch.nn.functional.normalize(torch.linalg.cross(a, identity[a.abs().argmin()]), dim=0)
+        return (2 * torch.outer(axis, axis) - identity).float()
+    K = torch.stack([torch.linalg.cross(axis, e) for e in identity], dim=1)  # K v = axis x v
+    return (identity + K + K @ K / (1 + cosine)).float()
 
 
 def align(
@@ -93,7 +94,8 @@ def align(
         floor = floor_height(points, normals, direction)
     if floor is None:
         how += "; no floor found, lowest point used"
-        floor = float((points @ direction).min()) if len(points) else 0.0
+        measured = back_project(depth, intrinsics, camera_to_world)[depth > 0]
+        floor = float((measured @ direction).min()) if len(measured) else 0.0
     result = torch.eye(4)
     result[:3, :3] = rotation_between(direction, torch.tensor([0.0, 0.0, 1.0]))
     result[2, 3] = -floor

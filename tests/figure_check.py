@@ -1,21 +1,21 @@
-"""Run by every notebook kernel of the tests at its start: each figure drawn is checked, and what is wrong with it is written down.
+"""Checks every figure that a notebook draws. The tests run this file at the start of a kernel, with FIGURE_REPORT set.
 
-A figure must not be blank, and every axes that shows ticks must name both of its axes. The findings go, one line per figure, to the
-file named by FIGURE_REPORT ("ok" or what is missing).
+A figure must not be blank, and every axes that shows ticks must name its axes. The findings go to the file FIGURE_REPORT, one
+line per figure: "ok", or what is missing.
 """
 
+import functools
 import os
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-draw_png = FigureCanvasAgg.print_png
 
-
-def faults(figure) -> list[str]:
-    found = []
-    for axes in figure.axes:
-        if not axes.get_visible() or axes.get_label() == "<colorbar>" or not axes.axison:
+def faults(canvas: FigureCanvasAgg) -> list[str]:
+    """What is wrong with a figure that has just been drawn."""
+    found = [] if np.asarray(canvas.buffer_rgba())[..., :3].std() > 2 else ["the figure is blank"]
+    for axes in canvas.figure.axes:
+        if not axes.get_visible() or not axes.axison or axes.get_label() == "<colorbar>":
             continue
         for axis in (axes.xaxis, axes.yaxis):
             ticks = [label for label in axis.get_ticklabels() if label.get_text() and label.get_visible()]
@@ -24,13 +24,15 @@ def faults(figure) -> list[str]:
     return found
 
 
-def checked_print_png(canvas, *arguments, **keywords):
-    draw_png(canvas, *arguments, **keywords)
-    found = faults(canvas.figure)
-    if np.asarray(canvas.buffer_rgba())[..., :3].std() < 2:
-        found.append("the figure is blank")
-    with open(os.environ["FIGURE_REPORT"], "a") as report:
-        report.write(("; ".join(found) or "ok") + "\n")
+def report_on(draw_png):
+    @functools.wraps(draw_png)  # Matplotlib asks the function for its arguments
+    def checked(canvas, *arguments, **keywords):
+        draw_png(canvas, *arguments, **keywords)
+        with open(os.environ["FIGURE_REPORT"], "a") as report:
+            report.write(("; ".join(faults(canvas)) or "ok") + "\n")
+
+    return checked
 
 
-FigureCanvasAgg.print_png = checked_print_png
+if "FIGURE_REPORT" in os.environ:
+    FigureCanvasAgg.print_png = report_on(FigureCanvasAgg.print_png)

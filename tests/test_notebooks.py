@@ -1,4 +1,4 @@
-"""The gates every notebook passes: executed, deterministic outputs; runs alone, anywhere, with another seed; figures that say something.
+"""The gates every notebook passes: executed, deterministic outputs; runs alone, anywhere, with another seed; readable figures.
 
 The committed outputs themselves are compared cell by cell by nbval, which collects notebooks/ beside these tests.
 """
@@ -10,6 +10,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from figure_check import faults
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from leovl_mini.course import execute, find_notebooks, strip, write_html
 
@@ -93,6 +96,20 @@ def test_runs_alone_from_another_folder_with_another_seed(book, tmp_path, monkey
     assert len(page) > 100_000
     if "plotly" in book.read_text():
         assert 'src="plotly.min.js"' in page and (tmp_path / "plotly.min.js").exists()
+
+
+def test_the_figure_check_finds_blank_figures_and_missing_labels():
+    def faults_of(draw):
+        figure = Figure(figsize=(2, 2))
+        axes = figure.subplots()
+        draw(axes)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return faults(canvas)
+
+    assert faults_of(lambda axes: (axes.plot([1, 2]), axes.set(xlabel="x (m)", ylabel="y (m)"))) == []
+    assert "no label on its y axis" in faults_of(lambda axes: (axes.plot([1, 2]), axes.set(xlabel="x (m)")))[0]
+    assert faults_of(lambda axes: axes.set_axis_off()) == ["the figure is blank"]
 
 
 @pytest.mark.parametrize(

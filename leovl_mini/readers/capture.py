@@ -10,6 +10,14 @@ from leovl_mini.scene import CaptureError, Object
 
 
 @dataclass
+class Camera:
+    """A 3x3 camera matrix, and the file it comes from (for messages)."""
+
+    matrix: np.ndarray
+    source: Path
+
+
+@dataclass
 class Frame:
     """One colour image with its depth image and camera. ``camera_to_world`` may hold non-finite values: a lost track."""
 
@@ -17,8 +25,9 @@ class Frame:
     rgb: Path
     depth: Path
     camera_to_world: np.ndarray  # (4,4), in the capture's own world, metres
-    intrinsics: np.ndarray  # (3,3) of the colour image
-    depth_intrinsics: np.ndarray | None = None  # (3,3) of the depth image; None: the colour camera at the depth's resolution
+    pose_source: Path  # the file the pose comes from
+    camera: Camera  # of the colour image
+    depth_camera: Camera | None = None  # of the depth image; None: the colour camera at the depth's resolution
     instances: Path | None = None
 
 
@@ -48,7 +57,8 @@ def read_numbers(path: Path, columns: tuple[int, ...]) -> np.ndarray:
             raise CaptureError(f"{path}, line {number}: expected numbers, found {line.strip()[:40]!r}.") from None
         if len(text) not in columns or len(text) != len(rows[0]):
             wanted = " or ".join(map(str, columns))
-            raise CaptureError(f"{path}, line {number}: expected {wanted} numbers, found {len(text)}.")
+            same = " (all rows must have the same length)" if len(text) in columns else ""
+            raise CaptureError(f"{path}, line {number}: expected {wanted} numbers, found {len(text)}{same}.")
     if not rows:
         raise CaptureError(f"{path} is empty; expected rows of {' or '.join(map(str, columns))} numbers.")
     return np.array(rows)
@@ -74,12 +84,17 @@ def read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
     return matrix
 
 
+def read_camera(path: Path) -> Camera:
+    """A 3x3 camera matrix from a text file."""
+    return Camera(read_matrix(path, (3, 3)), path)
+
+
 def read_image(path: Path) -> np.ndarray:
     """Decode an image file completely; missing, truncated and foreign files become a ``CaptureError`` that names them."""
     try:
         with Image.open(path) as image:
             image.load()
-            return np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA", "CMYK", "YCbCr") else image)
+            return np.asarray(image.convert("RGB") if image.mode in ("P", "LA", "RGBA", "CMYK", "YCbCr") else image)
     except FileNotFoundError:
         raise CaptureError(f"{path} is missing; the capture lists this frame.") from None
     except (OSError, SyntaxError, ValueError) as error:

@@ -42,7 +42,7 @@ def load_scene(path: str | Path, max_frames: int = 40, choose: str = "spread", u
     if not tracked:
         raise CaptureError(f"{path}: none of its {len(capture.frames)} frames has a finite pose.")
     for frame in tracked:
-        frame.camera_to_world = check_pose(frame.camera_to_world, f"{path}, pose of frame {frame.name}")
+        frame.camera_to_world = check_pose(frame.camera_to_world, f"{frame.pose_source}, frame {frame.name}")
     chosen = spread(tracked, max_frames) if choose == "spread" else by_overlap(tracked, max_frames, capture.depth_scale)
     dropped["not chosen"] = len(tracked) - len(chosen)
 
@@ -62,14 +62,21 @@ def load_scene(path: str | Path, max_frames: int = 40, choose: str = "spread", u
     floor = capture.floor if up in (None, capture.up) else None  # a known floor belongs to the known axis
     world, gravity_note = align(stacked["depth"], *cameras, up or capture.up, floor)
     stacked["camera_to_world"] = world @ stacked["camera_to_world"]
+    notes = [*capture.notes, *sorted({note for f in kept for note in f["notes"]}), gravity_note]
+    objects = capture.objects
+    if objects and not torch.equal(world, torch.eye(4)):
+        objects = []
+        notes.append("labelled objects left out: they belong to the capture's own axes, and the world was turned")
+    if any(f["instances"] is not None for f in kept) and not has_masks:
+        notes.append("instance masks left out: not every frame has one")
     return Scene(
         **stacked,
         instances=torch.stack([f["instances"] for f in kept]) if has_masks else None,
-        objects=capture.objects if torch.equal(world, torch.eye(4)) else [],
+        objects=objects,
         name=Path(path).resolve().name,
         frame_names=[f["name"] for f in kept],
         dropped={reason: count for reason, count in dropped.items() if count},
-        notes=[*capture.notes, *sorted({note for f in kept for note in f["notes"]}), gravity_note],
+        notes=notes,
         world_from_capture=world,
     )
 
@@ -127,11 +134,11 @@ def load_frame(frame: Frame, depth_scale: float) -> dict:
     """Decode one frame onto its depth camera: colour is resampled there when the two cameras differ, and a note says so."""
     rgb, raw = read_rgb(frame.rgb), read_depth(frame.depth)
     depth = torch.from_numpy(clean_depth(raw, depth_scale if raw.dtype.kind in "ui" else 1.0))
-    colour_K = torch.from_numpy(check_intrinsics(frame.intrinsics, rgb.shape[:2], f"camera of {frame.rgb}"))
-    if frame.depth_intrinsics is None:
+    colour_K = torch.from_numpy(check_intrinsics(frame.camera.matrix, rgb.shape[:2], f"{frame.camera.source}"))
+    if frame.depth_camera is None:
         depth_K = rescale_intrinsics(colour_K, rgb.shape[:2], depth.shape)
     else:
-        depth_K = torch.from_numpy(check_intrinsics(frame.depth_intrinsics, raw.shape, f"depth camera of {frame.depth}"))
+        depth_K = torch.from_numpy(check_intrinsics(frame.depth_camera.matrix, raw.shape, f"{frame.depth_camera.source}"))
     rgb, notes = torch.from_numpy(rgb.copy()), []
     if rgb.shape[:2] != depth.shape or not torch.allclose(colour_K, depth_K, atol=0.01):
         size = f"{rgb.shape[1]}x{rgb.shape[0]}"
@@ -175,5 +182,6 @@ def resample_colour(rgb: torch.Tensor, colour_K: torch.Tensor, depth_K: torch.Te
     image = rgb.permute(2, 0, 1)[None].float()
     if shrink > 1.5:  # average before sampling fewer pixels, or fine texture would alias
         image = F.interpolate(image, scale_factor=1 / shrink, mode="area")
-    sampled = F.grid_sample(image, grid[None], align_corners=False, padding_mode="zeros")
-    return sampled[0].permute(1, 2, 0).round().clamp(0, 255).byte()
+    sampled = F.grid_sample(image, grid[None], align_corners=False, padding_mode="border")[0].permute(1, 2, 0)
+    seen = (grid.abs() <= 1).all(-1, keepdim=True)  # what the colour camera does not see stays black
+    return (sampled * seen).round().clamp(0, 255).byte()

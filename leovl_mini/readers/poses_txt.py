@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leovl_mini.readers.capture import Capture, Frame, read_lines, read_matrix, read_numbers
+from leovl_mini.gravity import AXES
+from leovl_mini.readers.capture import Capture, Frame, read_camera, read_lines, read_numbers
 from leovl_mini.scene import CaptureError, Object
 
 
@@ -24,7 +25,7 @@ def read(path: Path) -> Capture:
     images = files_by_stem(path / "images")
     depths = files_by_stem(path / "depth")
     names = [line.strip() for line in read_lines(path / "frames.txt") if line.strip()] if (path / "frames.txt").exists() else None
-    names = [Path(n).stem for n in names] if names else sorted(images)
+    names = [n if n in images else Path(n).stem for n in names] if names else sorted(images)
     poses = read_numbers(path / "poses.txt", (16, 12))
     if len(poses) != len(names):
         raise CaptureError(f"{path / 'poses.txt'} has {len(poses)} rows for {len(names)} frames; it needs one row per frame.")
@@ -32,12 +33,12 @@ def read(path: Path) -> Capture:
         for folder, files in (("images", images), ("depth", depths)):
             if name not in files:
                 raise CaptureError(f"{path / folder / name}.* is missing: each frame needs an image and a depth map of that name.")
-    K = read_matrix(path / "K.txt", (3, 3))
-    K_depth = read_matrix(path / "K_depth.txt", (3, 3)) if (path / "K_depth.txt").exists() else None
+    camera = read_camera(path / "K.txt")
+    depth_camera = read_camera(path / "K_depth.txt") if (path / "K_depth.txt").exists() else None
     masks = files_by_stem(path / "instances") if (path / "instances").is_dir() else {}
     poses = np.concatenate([poses[:, :12], np.tile([0.0, 0, 0, 1], (len(poses), 1))], 1) if poses.shape[1] == 12 else poses
     frames = [
-        Frame(name, images[name], depths[name], pose.reshape(4, 4), K, K_depth, masks.get(name))
+        Frame(name, images[name], depths[name], pose.reshape(4, 4), path / "poses.txt", camera, depth_camera, masks.get(name))
         for name, pose in zip(names, poses, strict=True)
     ]
     return Capture(path, frames, **read_extras(path / "scene.json"))
@@ -53,8 +54,14 @@ def read_extras(path: Path) -> dict:
         return {}
     try:
         data = json.loads("\n".join(read_lines(path)))
-        return {"up": data.get("up"), "floor": data.get("floor"), "objects": [read_object(o) for o in data.get("objects", [])]}
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        up, floor = data.get("up"), data.get("floor")
+        if up is not None and up not in AXES:
+            raise ValueError(f"up must be one of {', '.join(AXES)}, not {up!r}")
+        floor = None if floor is None else float(floor)
+        return {"up": up, "floor": floor, "objects": [read_object(o) for o in data.get("objects", [])]}
+    except KeyError as error:
+        raise CaptureError(f"{path} is not a valid scene description: an object has no {error}.") from None
+    except (ValueError, TypeError, AttributeError) as error:
         raise CaptureError(f"{path} is not a valid scene description: {error}.") from None
 
 

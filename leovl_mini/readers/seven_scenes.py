@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leovl_mini.readers.capture import Capture, Frame, read_matrix
+from leovl_mini.readers.capture import Camera, Capture, Frame, read_camera, read_matrix
 from leovl_mini.scene import CaptureError
 
 KINECT = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
@@ -20,14 +20,14 @@ def recognise(path: Path) -> bool:
 
 def read(path: Path) -> Capture:
     calibration = next((f for f in (path / "camera-intrinsics.txt", path.parent / "camera-intrinsics.txt") if f.exists()), None)
-    K = read_matrix(calibration, (3, 3)) if calibration else KINECT
+    camera = read_camera(calibration) if calibration else Camera(KINECT, path / "camera-intrinsics.txt (missing: Kinect assumed)")
     frames = []
     for pose in sorted(path.glob("frame-*.pose.txt")):
         name = pose.name.removesuffix(".pose.txt")
         colour = next((f for f in (path / f"{name}.color.png", path / f"{name}.color.jpg") if f.exists()), None)
         if colour is None:
             raise CaptureError(f"{path / name}.color.png (or .jpg) is missing; every pose needs its image.")
-        frames.append(Frame(name, colour, path / f"{name}.depth.png", read_matrix(pose, (4, 4)), K))
+        frames.append(Frame(name, colour, path / f"{name}.depth.png", read_matrix(pose, (4, 4)), pose, camera))
     notes = (
         []
         if calibration

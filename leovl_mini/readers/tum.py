@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from leovl_mini.readers.capture import Capture, Frame, read_lines, read_matrix, read_numbers
+from leovl_mini.readers.capture import Camera, Capture, Frame, read_camera, read_lines, read_numbers
 from leovl_mini.scene import CaptureError
 
 MAX_GAP = 0.02  # seconds, as in the data set's own association tool
@@ -30,15 +30,16 @@ def read(path: Path) -> Capture:
     notes = []
     image_times, images = read_list(path / "rgb.txt")
     depth_times, depths = read_list(path / "depth.txt")
-    truth = read_numbers(path / "groundtruth.txt", (8,))
+    truth_file = path / "groundtruth.txt"
+    truth = read_numbers(truth_file, (8,))
     truth = truth[truth[:, 0].argsort()]
     if (path / "K.txt").exists():
-        K = read_matrix(path / "K.txt", (3, 3))
+        camera = read_camera(path / "K.txt")
     else:
-        camera = next(name for name in CAMERAS if name in str(path.resolve()))
-        fx, fy, cx, cy = CAMERAS[camera]
-        K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-        notes.append(f"no K.txt: the published camera of {camera or 'the ROS default'} is assumed ({fx}, {fy}, {cx}, {cy})")
+        name = next(name for name in CAMERAS if name in str(path.resolve()))
+        fx, fy, cx, cy = CAMERAS[name]
+        notes.append(f"no K.txt: the published camera of {name or 'the ROS default'} is assumed ({fx}, {fy}, {cx}, {cy})")
+        camera = Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), path / "K.txt (missing: published camera assumed)")
     nearest_depth, depth_gap = nearest(depth_times, image_times)
     nearest_pose, pose_gap = nearest(truth[:, 0], image_times)
     matched = (depth_gap <= MAX_GAP) & (pose_gap <= MAX_GAP)
@@ -46,14 +47,16 @@ def read(path: Path) -> Capture:
         raise CaptureError(f"{path}: no image has a depth map and a pose within {MAX_GAP} s; are the three clocks the same?")
     if not matched.all():
         notes.append(f"{(~matched).sum()} of {len(matched)} images have no depth map or pose within {MAX_GAP} s and are left out")
-    quaternions = truth[:, 4:]
+    lost = ~np.isfinite(truth).all(1)
+    quaternions = np.where(lost[:, None], [0, 0, 0, 1], truth[:, 4:])
     if (np.abs(np.linalg.norm(quaternions, axis=1) - 1) > 1e-2).any():
-        raise CaptureError(f"{path / 'groundtruth.txt'}: the rotations (columns 5-8, qx qy qz qw) are not unit quaternions.")
+        raise CaptureError(f"{truth_file}: the rotations (columns 5-8, qx qy qz qw) are not unit quaternions.")
     poses = np.tile(np.eye(4), (len(truth), 1, 1))
     poses[:, :3, :3] = Rotation.from_quat(quaternions).as_matrix()
     poses[:, :3, 3] = truth[:, 1:4]
+    poses[lost] = np.nan
     frames = [
-        Frame(images[i].stem, path / images[i], path / depths[nearest_depth[i]], poses[nearest_pose[i]], K)
+        Frame(images[i].stem, path / images[i], path / depths[nearest_depth[i]], poses[nearest_pose[i]], truth_file, camera)
         for i in matched.nonzero()[0]
     ]
     return Capture(path, frames, depth_scale=5000.0, notes=notes)
