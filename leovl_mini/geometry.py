@@ -118,7 +118,8 @@ def patch_centers(
     u, v = (cells(x[None], rows, columns, 0.0) for x in (u, v))
     mean = torch.stack([(weight * u).sum(-1), (weight * v).sum(-1), weight.sum(-1)], dim=-1) / count[..., None]
     camera = torch.einsum("vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean)
-    return transform(camera, camera_to_world), d.isfinite().sum(-1) >= min_valid * pixels
+    enough = d.isfinite().sum(-1) >= (min_valid * pixels).clamp(min=1)  # where cells outnumber pixels, some are empty
+    return transform(camera, camera_to_world), enough
 
 
 def lift(

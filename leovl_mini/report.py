@@ -33,7 +33,7 @@ def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
         "frames": f"{len(scene)} used, {scene.depth.shape[2]}x{scene.depth.shape[1]} pixels; left out: {dropped}",
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(stages.patches):,} lifted, {stages.patches.dropped:,} without enough depth",
-        "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:g} m",
+        "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:.2f} m",
         "grid tokens": f"{len(stages.tokens):,} of {stages.tokens.cell:.2f} m",
         "extent": " x ".join(f"{x:.1f}" for x in extent.tolist()) + " m (x, y, z; 99 % of the points)",
         "seconds": ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items()),

@@ -29,7 +29,10 @@ class CondensedGrid(nn.Module):
 
     def forward(self, patches: Patches) -> SceneTokens:
         """(P,C) patches -> (K,C) tokens, K <= budget."""
-        voxels = self.voxels_within_budget(patches)
+        return self.tokens(self.voxels(patches))
+
+    def tokens(self, voxels: Voxels) -> SceneTokens:
+        """(M,C) voxels -> (K,C) tokens, one per pillar."""
         pooled, cells, pillar_of_voxel = self.condense(voxels)
         position = (cells + 0.5) * voxels.size
         height = group_mean(voxels.centers, pillar_of_voxel, len(cells))[:, 2:]
@@ -45,7 +48,7 @@ class CondensedGrid(nn.Module):
         cells, pillar = unique_cells(voxels.cells[:, :2])
         return group_mean(rotated, pillar, len(cells)), cells, pillar
 
-    def voxels_within_budget(self, patches: Patches) -> Voxels:
+    def voxels(self, patches: Patches) -> Voxels:
         """Voxels of ``voxel_size``, or of the first larger size whose pillars fit the budget."""
         size = self.voxel_size
         pillars = first = self.count_pillars(patches, size)
