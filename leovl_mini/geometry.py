@@ -24,7 +24,7 @@ def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> F
 
 def transform(points: Float[Tensor, "V *n 3"], pose: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V *n 3"]:
     """Apply one rigid transform (4x4) to each view's points."""
-    flat = points.flatten(1, -2)
+    flat = points.reshape(len(points), -1, 3)
     return (flat @ pose[:, :3, :3].mT + pose[:, None, :3, 3]).view_as(points)
 
 
@@ -48,7 +48,7 @@ def project(
     Points behind the camera have a negative depth and no meaningful pixel.
     """
     camera = transform(points, torch.linalg.inv(camera_to_world))
-    image = (camera.flatten(1, -2) @ intrinsics.mT).view_as(camera)
+    image = (camera.reshape(len(camera), -1, 3) @ intrinsics.mT).view_as(camera)
     return image[..., :2] / image[..., 2:], camera[..., 2]
 
 

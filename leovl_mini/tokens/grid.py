@@ -15,8 +15,8 @@ from leovl_mini.tokens.voxels import Voxels, voxelise
 class CondensedGrid(nn.Module):
     """``g(x,y) = mean_z( R(z) v(x,y,z) ) + F(x,y)``: height is written into the features, then the pillar is averaged.
 
-    Token order: raster, by cell x and then cell y. A scene with more than ``budget`` pillars gets larger cells, just large enough
-    to fit, and a warning says so: no part of the room is left out. Order and cap are not published; these are our choice, and
+    Token order: raster, by cell x and then cell y. A scene with more than ``budget`` pillars gets larger cells, as large as it
+    takes to fit, and a warning says so: no part of the room is left out. Order and cap are not published; these are our choice, and
     both are deterministic. A pillar's position is the centre of its cell, so it does not depend on which part of it was seen.
     """
 
@@ -59,7 +59,7 @@ class CondensedGrid(nn.Module):
             warnings.warn(
                 f"{first} pillars of {self.voxel_size:g} m exceed the budget of {self.budget} tokens: "
                 f"cells enlarged to {size:.2f} m, which gives {pillars}",
-                stacklevel=2,
+                stacklevel=3,
             )
         return voxelise(patches, size)
 

@@ -35,6 +35,8 @@ def unique_cells(cell: Int64[Tensor, "P d"]) -> tuple[Int64[Tensor, "M d"], Int6
         return cell, cell.new_zeros(0)
     low = cell.amin(0)
     extent = cell.amax(0) - low + 1
+    if extent.double().prod() > 2**62:
+        raise ValueError(f"the cells span {extent.tolist()}, too many to number; are the coordinates in metres?")
     stride = torch.cat([extent.flip(0).cumprod(0).flip(0)[1:], extent.new_ones(1)])
     key, inverse = torch.unique(((cell - low) * stride).sum(1), return_inverse=True)
     return key[:, None] // stride % extent + low, inverse
