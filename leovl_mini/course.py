@@ -1,6 +1,7 @@
 """Execute the course's notebooks (papermill), renew their committed outputs, write them as HTML pages."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,7 +24,13 @@ def find_notebooks(folder: Path) -> list[Path]:
 def execute(book: Path, output: Path, parameters: dict | None = None, working_folder: Path | None = None) -> None:
     """Run one notebook from a fresh kernel and save it with its outputs; the first error stops it and is raised."""
     papermill.execute_notebook(
-        book, output, parameters or {}, kernel_name="python3", cwd=working_folder or output.parent, progress_bar=False
+        book,
+        output,
+        parameters or {},
+        kernel_name="python3",
+        cwd=working_folder or output.parent,
+        progress_bar=False,
+        coalesce_streams=True,  # prints of one cell stay in one piece, or outputs would differ from run to run
     )
 
 
@@ -60,17 +67,32 @@ def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write_html(book: Path) -> None:
-    """The notebook as a page beside it. Interactive figures need plotly.min.js, which is copied there once."""
+    """The notebook as a page beside it that needs no network: formulas become MathML, plotly.min.js is copied there once."""
     import plotly
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(book, as_version=4)
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = formulas_to_mathml(cell.source)
         for output in cell.get("outputs", []):
             if PLOTLY in output.get("data", {}):
                 shown = plotly.io.from_json(plotly.io.to_json(output.data[PLOTLY], validate=False), skip_invalid=True)
                 output.data["text/html"] = shown.to_html(include_plotlyjs="plotly.min.js", full_html=False)
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copyfile(script, book.parent / "plotly.min.js")
-    page, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_notebook_node(notebook)
+    page, _ = HTMLExporter(
+        exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="", require_js_url=""
+    ).from_notebook_node(notebook)
     book.with_suffix(".html").write_text(page)
+
+
+def formulas_to_mathml(markdown: str) -> str:
+    """Replace $...$ and $$...$$ outside code by MathML, which browsers draw themselves."""
+    from latex2mathml.converter import convert
+
+    def formula(match: re.Match) -> str:
+        code, block, inline = match.groups()
+        return code or convert(block or inline, display="block" if block else "inline")
+
+    return re.sub(r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, markdown, flags=re.S)

@@ -59,7 +59,7 @@ def floor_height(points: Float[Tensor, "N 3"], normals: Float[Tensor, "N 3"], up
 def rotation_between(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
     """The smallest rotation that turns direction a into direction b (Rodrigues), computed in double precision."""
     a, b = (torch.nn.functional.normalize(x.double(), dim=0) for x in (a, b))
-    identity = torch.eye(3, dtype=torch.float64)
+    identity = torch.eye(3, dtype=torch.float64, device=a.device)
     cosine, axis = a @ b, torch.linalg.cross(a, b)
     if cosine < -1 + 1e-12:  # opposite: half a turn about any axis at right angles to a
         axis = torch.nn.functional.normalize(torch.linalg.cross(a, identity[a.abs().argmin()]), dim=0)
@@ -83,7 +83,7 @@ def align(
     if up is not None:
         if up not in AXES:
             raise ValueError(f"up must be one of {', '.join(AXES)}, not {up!r}")
-        direction, how = torch.tensor(AXES[up]), f"up is the capture's {up} axis"
+        direction, how = depth.new_tensor(AXES[up]), f"up is the capture's {up} axis"
     else:
         camera_up = torch.nn.functional.normalize(-camera_to_world[:, :3, 1].mean(0), dim=0)
         direction, share = estimate_up(normals, camera_up)
@@ -96,8 +96,8 @@ def align(
         how += "; no floor found, lowest point used"
         measured = back_project(depth, intrinsics, camera_to_world)[depth > 0]
         floor = float((measured @ direction).min()) if len(measured) else 0.0
-    result = torch.eye(4)
-    result[:3, :3] = rotation_between(direction, torch.tensor([0.0, 0.0, 1.0]))
+    result = torch.eye(4, device=depth.device)
+    result[:3, :3] = rotation_between(direction, depth.new_tensor([0.0, 0.0, 1.0]))
     result[2, 3] = -floor
     angle = math.degrees(math.acos(min(1.0, max(-1.0, float(direction[2])))))
     return result, f"gravity: {how}; world turned by {angle:.1f} degrees, floor moved from {floor:.2f} m to 0"

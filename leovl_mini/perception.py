@@ -41,6 +41,7 @@ class EfficientNetLite(nn.Module):
         self.net = EfficientNet.from_name("efficientnet-lite0")
         self.net.load_state_dict(torch.load(packaged_file(*LITE0), weights_only=True))
         self.net._blocks = self.net._blocks[:11]  # what follows stride 16 is not used
+        del self.net._conv_head, self.net._bn1, self.net._fc
 
     def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 8) -> Float32[Tensor, "V h w C"]:
         """h x w has one cell per 8 pixels of the resized image, whose longest side is ``longest_side``."""
@@ -69,7 +70,9 @@ class TransformersEncoder(nn.Module):
         super().__init__()
         from transformers import AutoModel
         from transformers.image_processing_base import ImageProcessingMixin
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # a bar for a sub-second load; it would fill notebooks
         model = AutoModel.from_pretrained(name, dtype=torch.float32)
         self.net = getattr(model, "vision_model", model)  # CLIP and SigLIP carry a text tower that is not needed
         config = self.net.config

@@ -39,7 +39,7 @@ def figure(scene: Scene, stages: Stages | None = None, max_points: int = 15_000,
     axis = {"backgroundcolor": "white", "gridcolor": "#dddddd"}
     scene_axes = {f"{name}axis": {"title": {"text": f"{name} (m)"}, **axis} for name in "xyz"}
     return go.Figure(traces).update_layout(
-        scene={**scene_axes, "aspectmode": "data", "camera": {"eye": {"x": 0.9, "y": -0.9, "z": 1.1}}},
+        scene={**scene_axes, "aspectmode": "data", "camera": {"eye": {"x": 1.1, "y": -1.1, "z": 1.2}}},
         margin={"l": 0, "r": 0, "t": 30, "b": 0},
         title={"text": f"{scene.name}: click a legend entry to show or hide its layer", "font": {"size": 13}},
         legend={"itemsizing": "constant"},

@@ -1,5 +1,6 @@
 """A room whose every depth and colour is known exactly, made without the package's geometry, and a writer for each layout."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,4 +146,84 @@ def write_tum(path: Path, rgb, depth, K, camera_to_world, scale: float = 5000) -
     for name, rows in lines.items():
         (path / f"{name}.txt").write_text("\n".join(rows) + "\n")
     np.savetxt(path / "K.txt", K)  # the data set publishes its cameras on a web page; the reader takes K.txt where there is one
+    return path
+
+
+def resized(images: np.ndarray, width: int, height: int) -> list[Image.Image]:
+    return [Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC) for image in images]
+
+
+def write_scannet(path: Path, rgb, depth, K, camera_to_world) -> Path:
+    """As SensReader exports: colour has twice the resolution of depth; frames are numbered 0, 1, ... 10, 11."""
+    for folder in ("color", "depth", "pose", "intrinsic"):
+        (path / folder).mkdir(parents=True)
+    height, width = depth.shape[1:]
+    for i, (image, d, pose) in enumerate(zip(resized(rgb, 2 * width, 2 * height), depth, camera_to_world, strict=True)):
+        image.save(path / "color" / f"{i}.jpg", quality=98, subsampling=0)
+        save_depth(path / "depth" / f"{i}.png", d, 1000)
+        np.savetxt(path / "pose" / f"{i}.txt", pose, fmt="%.6f")
+    twice = np.diag([2.0, 2, 1]) @ K + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    for name, matrix in (("color", twice), ("depth", K)):
+        np.savetxt(path / "intrinsic" / f"intrinsic_{name}.txt", np.block([[matrix, np.zeros((3, 1))], [0, 0, 0, 1]]), fmt="%.6f")
+    return path
+
+
+def write_rscan(path: Path, rgb, depth, K, camera_to_world, maximum: int = 65535) -> Path:
+    """``path`` is the scan; its ``sequence`` folder holds the frames. Depth maps are big-endian PGM files."""
+    folder = path / "sequence"
+    folder.mkdir(parents=True)
+    height, width = depth.shape[1:]
+    for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
+        Image.fromarray(image).save(folder / f"frame-{i:06d}.color.jpg", quality=98, subsampling=0)
+        header = f"P5\n{width} {height}\n{maximum}\n".encode()
+        (folder / f"frame-{i:06d}.depth.pgm").write_bytes(header + (d * 1000).round().astype(">u2").tobytes())
+        np.savetxt(folder / f"frame-{i:06d}.pose.txt", pose, fmt="%.7f")
+    numbers = " ".join(f"{x:.6f}" for x in np.block([[K, np.zeros((3, 1))], [0, 0, 0, 1]]).ravel())
+    lines = ["m_versionNumber = 4", "m_sensorName = TangoSensor"]
+    for name in ("color", "depth"):
+        lines += [f"m_{name}Width = {width}", f"m_{name}Height = {height}", f"m_calibration{name.title()}Intrinsic = {numbers} "]
+    (folder / "_info.txt").write_text("\n".join([*lines, "m_depthShift = 1000", f"m_frames.size = {len(rgb)}"]) + "\n")
+    return path
+
+
+def write_arkitscenes(path: Path, rgb, depth, K, camera_to_world) -> Path:
+    """Poses world-to-camera as axis-angle rows; a pose for every frame, and two rows in between that no image belongs to."""
+    for folder in ("lowres_wide", "lowres_depth", "lowres_wide_intrinsics"):
+        (path / folder).mkdir(parents=True)
+    rows, (height, width) = [], depth.shape[1:]
+    for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
+        time = 305.433 + 0.1 * i
+        name = f"41069021_{time:.3f}"
+        Image.fromarray(image).save(path / "lowres_wide" / f"{name}.png")
+        save_depth(path / "lowres_depth" / f"{name}.png", d, 1000)
+        late = f"41069021_{time + 0.001 * (i % 2):.3f}"  # every second calibration is named a millisecond late
+        numbers = (width, height, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
+        (path / "lowres_wide_intrinsics" / f"{late}.pincam").write_text(" ".join(f"{x:.6f}" for x in numbers))
+        world_to_camera = np.linalg.inv(pose)
+        row = [time + 0.0004, *Rotation.from_matrix(world_to_camera[:3, :3]).as_rotvec(), *world_to_camera[:3, 3]]
+        rows += [row, [time + 0.05, 0, 0, 0, 0, 0, 0]]
+    (path / "lowres_wide.traj").write_text("".join(" ".join(f"{x:.8f}" for x in row) + "\n" for row in rows))
+    return path
+
+
+def write_multiscan(path: Path, rgb, depth, K, camera_to_world, step: int = 1) -> Path:
+    """ARKit cameras (y up, z backward), column by column, for every frame of the stream; every ``step``-th one was exported.
+
+    The intrinsics belong to a stream of three times the resolution, as ``SCAN.json`` says.
+    """
+    for folder in ("color", "depth"):
+        (path / folder).mkdir(parents=True)
+    stream = np.diag([3.0, 3, 1]) @ K + np.array([[0, 0, 1.0], [0, 0, 1], [0, 0, 0]])
+    lines = []
+    for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
+        Image.fromarray(image).save(path / "color" / f"{i}.png")
+        save_depth(path / "depth" / f"{i * step}.png", d, 1000)
+        transform = (pose @ np.diag([1, -1, -1, 1])).ravel(order="F").tolist()
+        lines.append(json.dumps({"timestamp": i / 60, "transform": transform, "intrinsics": stream.ravel(order="F").tolist()}))
+        lines += [json.dumps({"transform": np.eye(4).ravel().tolist(), "intrinsics": stream.ravel(order="F").tolist()})] * (
+            step - 1
+        )
+    (path / "scene_00000_00.jsonl").write_text("\n".join(lines) + "\n")
+    resolution = [3 * depth.shape[1], 3 * depth.shape[2]]
+    (path / "scene_00000_00.json").write_text(json.dumps({"depth_unit": "m", "streams": [{"resolution": resolution}]}))
     return path

@@ -93,7 +93,8 @@ def test_runs_alone_from_another_folder_with_another_seed(book, tmp_path, monkey
     assert figures and set(figures) == {"ok"}
     write_html(tmp_path / book.name)
     page = (tmp_path / book.name).with_suffix(".html").read_text()
-    assert len(page) > 100_000
+    assert len(page) > 100_000 and "<math" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.?http", page)  # the page needs no network
     if "plotly" in book.read_text():
         assert 'src="plotly.min.js"' in page and (tmp_path / "plotly.min.js").exists()
 

@@ -1,5 +1,6 @@
 """What a reader returns: where the frames are on disk and how to interpret them. No image is opened yet."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from leovl_mini.scene import CaptureError, Object
 
 @dataclass
 class Camera:
-    """A 3x3 camera matrix, and the file it comes from (for messages)."""
+    """A 3x3 camera matrix, the file it comes from (for messages) and the (height, width) it belongs to, if that is known."""
 
     matrix: np.ndarray
     source: Path
+    size: tuple[int, int] | None = None
 
 
 @dataclass
@@ -101,6 +103,20 @@ def read_image(path: Path) -> np.ndarray:
         raise CaptureError(f"{path} is not a complete image ({error}); copy it again or remove its frame.") from None
 
 
+def read_pgm(path: Path) -> np.ndarray:
+    """A binary PGM's raw values. Pillow would stretch them to 0..65535 where the header names a smaller maximum."""
+    try:
+        data = path.read_bytes()
+        header = re.match(rb"P5\s+(?:#.*\s+)*(\d+)\s+(\d+)\s+(\d+)\s", data)
+        width, height, maximum = map(int, header.groups())
+        values = np.frombuffer(data, ">u2" if maximum > 255 else np.uint8, width * height, header.end())
+    except FileNotFoundError:
+        raise CaptureError(f"{path} is missing; the capture lists this frame.") from None
+    except (OSError, AttributeError, ValueError) as error:
+        raise CaptureError(f"{path} is not a complete PGM image ({error}); copy it again or remove its frame.") from None
+    return values.astype(values.dtype.newbyteorder("=")).reshape(height, width)
+
+
 def read_rgb(path: Path) -> np.ndarray:
     """(H,W,3) uint8; grey images are repeated over the channels."""
     image = read_image(path)
@@ -111,7 +127,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 def read_depth(path: Path) -> np.ndarray:
     """(H,W) raw values: 16-bit integers in the layout's unit, or floats in metres."""
-    image = read_image(path)
+    image = read_pgm(path) if path.suffix == ".pgm" else read_image(path)
     if image.ndim != 2 or image.dtype == np.uint8:
         raise CaptureError(f"{path}: a depth image must have one channel of 16-bit integers or floats (8 bits lose too much).")
     return image

@@ -11,16 +11,17 @@ from tqdm import tqdm
 
 from leovl_mini.geometry import back_project, pixel_grid
 from leovl_mini.gravity import align
-from leovl_mini.readers import poses_txt, seven_scenes, tum
-from leovl_mini.readers.capture import Capture, Frame, read_depth, read_image, read_rgb
+from leovl_mini.readers import arkitscenes, multiscan, poses_txt, rscan, scannet, seven_scenes, tum
+from leovl_mini.readers.capture import Camera, Capture, Frame, read_depth, read_image, read_rgb
 from leovl_mini.scene import CaptureError, Scene, check_intrinsics, check_pose, clean_depth
 
-LAYOUTS = (poses_txt, seven_scenes, tum)
+LAYOUTS = (poses_txt, scannet, rscan, arkitscenes, multiscan, tum, seven_scenes)  # 7-Scenes last: 3RScan's frames look alike
 
 # What each folder must hold, for the message when none fits.
 LAYOUT_HINT = (
-    "known layouts: poses.txt + K.txt + images/ + depth/; 7-Scenes or tsdf-fusion (frame-*.pose.txt); "
-    "TUM RGB-D (rgb.txt + depth.txt + groundtruth.txt)"
+    "known layouts: poses.txt + K.txt + images/ + depth/; ScanNet (color/ + depth/ + pose/ + intrinsic/); "
+    "3RScan (sequence/_info.txt); ARKitScenes (lowres_wide.traj); MultiScan (.jsonl + color/ + depth/); "
+    "TUM RGB-D (rgb.txt + depth.txt + groundtruth.txt); 7-Scenes or tsdf-fusion (frame-*.pose.txt)"
 )
 
 
@@ -134,11 +135,11 @@ def load_frame(frame: Frame, depth_scale: float) -> dict:
     """Decode one frame onto its depth camera: colour is resampled there when the two cameras differ, and a note says so."""
     rgb, raw = read_rgb(frame.rgb), read_depth(frame.depth)
     depth = torch.from_numpy(clean_depth(raw, depth_scale if raw.dtype.kind in "ui" else 1.0))
-    colour_K = torch.from_numpy(check_intrinsics(frame.camera.matrix, rgb.shape[:2], f"{frame.camera.source}"))
+    colour_K = camera_matrix(frame.camera, rgb.shape[:2])
     if frame.depth_camera is None:
         depth_K = rescale_intrinsics(colour_K, rgb.shape[:2], depth.shape)
     else:
-        depth_K = torch.from_numpy(check_intrinsics(frame.depth_camera.matrix, raw.shape, f"{frame.depth_camera.source}"))
+        depth_K = camera_matrix(frame.depth_camera, raw.shape)
     rgb, notes = torch.from_numpy(rgb.copy()), []
     if rgb.shape[:2] != depth.shape or not torch.allclose(colour_K, depth_K, atol=0.01):
         size = f"{rgb.shape[1]}x{rgb.shape[0]}"
@@ -159,6 +160,12 @@ def load_frame(frame: Frame, depth_scale: float) -> dict:
         "instances": instances,
         "notes": notes,
     }
+
+
+def camera_matrix(camera: Camera, size: tuple[int, int]) -> torch.Tensor:
+    """A checked camera matrix (3,3) for an image of this (height, width)."""
+    K = check_intrinsics(camera.matrix, camera.size or size, str(camera.source))
+    return rescale_intrinsics(torch.from_numpy(K), camera.size or size, size)
 
 
 def rescale_intrinsics(K: torch.Tensor, old: tuple[int, int], new: tuple[int, int]) -> torch.Tensor:

@@ -1,0 +1,161 @@
+"""The four data sets of LEO-VL, each in its published conventions: round trip of a known scene, and wrong conventions fail."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from rooms import (
+    Room,
+    back_projected,
+    box_scene,
+    look_around,
+    moved,
+    write_arkitscenes,
+    write_multiscan,
+    write_rscan,
+    write_scannet,
+)
+from scipy.spatial.transform import Rotation
+
+from leovl_mini.geometry import back_project
+from leovl_mini.readers import load_scene
+from leovl_mini.scene import CaptureError
+
+# writer, the world it is written in, and whether the camera lies on its side (a phone held upright)
+LAYOUTS = {
+    "ScanNet": (write_scannet, "z-up", False),
+    "3RScan": (write_rscan, "z-up", True),
+    "ARKitScenes": (write_arkitscenes, "z-up", True),
+    "MultiScan": (write_multiscan, "y-up", False),
+}
+every_layout = pytest.mark.parametrize("layout", LAYOUTS)
+
+
+def known_scene(layout: str, views: int = 6) -> Room:
+    _, world, on_its_side = LAYOUTS[layout]
+    roll = moved(Rotation.from_euler("z", 90, degrees=True).as_matrix(), (0, 0, 0)) if on_its_side else np.eye(4)
+    return box_scene(views, poses=look_around(views) @ roll, world=world)
+
+
+def error(path, room: Room) -> float:
+    """Largest distance in metres between loaded and true points, in the capture's own world."""
+    scene = load_scene(path)
+    poses = scene.world_from_capture.inverse() @ scene.camera_to_world
+    points = back_project(scene.depth, scene.intrinsics, poses).numpy()
+    truth = np.stack([back_projected(d, room.K, pose) for d, pose in zip(room.depth, room.camera_to_world, strict=True)])
+    measured = room.depth > 0
+    assert ((scene.depth.numpy() > 0) == measured).all()
+    return float(np.linalg.norm(points - truth, axis=-1)[measured].max())
+
+
+@every_layout
+def test_every_point_comes_back_to_3_mm_and_up_is_up(tmp_path, layout):
+    room = known_scene(layout)
+    path = LAYOUTS[layout][0](tmp_path / "scan", *room)
+    assert error(path, room) < 0.003
+    scene = load_scene(path)
+    points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world)[scene.depth > 0]
+    assert abs(float(points[:, 2].min())) < 0.02 and 1 < float(points[:, 2].max()) < 2.52
+    assert any("capture's" in note for note in scene.notes)  # the layout says where up is; nothing is estimated
+
+
+@every_layout
+def test_colours_come_back_on_the_depth_camera(tmp_path, layout):
+    room = known_scene(layout)
+    scene = load_scene(LAYOUTS[layout][0](tmp_path / "scan", *room))
+    difference = np.abs(scene.rgb.numpy().astype(int) - room.rgb)[:, 3:-3, 3:-3]
+    assert np.quantile(difference, 0.95) <= 6
+    resampled = any("resampled" in note for note in scene.notes)
+    assert resampled == (layout == "ScanNet")
+
+
+@every_layout
+@pytest.mark.parametrize("mistake", ["inverted", "transposed", "other camera axes"])
+def test_poses_in_a_wrong_convention_are_far_off(tmp_path, layout, mistake):
+    room = known_scene(layout)
+    wrong = {
+        "inverted": np.linalg.inv(room.camera_to_world),
+        "transposed": np.stack([moved(p[:3, :3].T, p[:3, 3]) for p in room.camera_to_world]),
+        "other camera axes": room.camera_to_world @ np.diag([1, -1, -1, 1]),
+    }[mistake]
+    path = LAYOUTS[layout][0](tmp_path / "scan", *room._replace(camera_to_world=wrong))
+    assert error(path, room) > 0.1
+
+
+def test_scannet_frames_are_in_the_order_of_their_numbers_and_lost_poses_are_dropped(tmp_path):
+    path = write_scannet(tmp_path / "scan", *known_scene("ScanNet", views=12))
+    (path / "pose" / "3.txt").write_text("-inf -inf -inf -inf\n" * 4)
+    scene = load_scene(path)
+    assert scene.frame_names == ["0", "1", "2", "4", "5", "6", "7", "8", "9", "10", "11"]
+    assert scene.dropped == {"lost pose": 1}
+
+
+@pytest.mark.parametrize("maximum", [65535, 10_000])
+def test_rscan_depth_keeps_its_values_whatever_maximum_the_header_names(tmp_path, maximum):
+    room = known_scene("3RScan")
+    path = write_rscan(tmp_path / "scan", *room, maximum=maximum)
+    assert error(path, room) < 0.003
+    assert error(path / "sequence", room) < 0.003  # the inner folder may be named as well
+
+
+def test_arkitscenes_images_without_a_pose_are_left_out(tmp_path):
+    path = write_arkitscenes(tmp_path / "scan", *known_scene("ARKitScenes"))
+    trajectory = path / "lowres_wide.traj"
+    trajectory.write_text("\n".join(trajectory.read_text().splitlines()[2:]))
+    scene = load_scene(path)
+    assert len(scene) == 5 and any("1 of 6 images have no pose" in note for note in scene.notes)
+
+
+def test_multiscan_exported_at_a_step_takes_every_such_line(tmp_path):
+    room = known_scene("MultiScan")
+    assert error(write_multiscan(tmp_path / "scan", *room, step=3), room) < 0.003
+
+
+def edit(name, old, new):
+    def change(path):
+        file = path / name
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    return change
+
+
+def first_line_without(key):
+    def change(path):
+        lines = (path / "scene_00000_00.jsonl").read_text().splitlines()
+        entry = json.loads(lines[0])
+        del entry[key]
+        (path / "scene_00000_00.jsonl").write_text("\n".join([json.dumps(entry), *lines[1:]]))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("layout", "change", "says"),
+    [
+        ("ScanNet", lambda p: (p / "depth" / "2.png").unlink(), "depth/2.png is missing"),
+        ("ScanNet", lambda p: (p / "pose" / "0.txt").rename(p / "pose" / "first.txt"), "pose/first.txt"),
+        ("ScanNet", edit("intrinsic/intrinsic_depth.txt", "0.000000 1.000000", "1.000000"), "intrinsic_depth.txt, line"),
+        ("3RScan", edit("sequence/_info.txt", "m_depthShift", "shift"), "sequence/_info.txt: no valid image sizes"),
+        (
+            "3RScan",
+            lambda p: (p / "sequence/frame-000001.depth.pgm").write_bytes(b"P5 64 48 65535\n123"),
+            "000001.depth.pgm is not a c",
+        ),
+        ("3RScan", lambda p: (p / "sequence/frame-000001.depth.pgm").unlink(), "000001.depth.pgm is missing"),
+        ("ARKitScenes", lambda p: [f.unlink() for f in (p / "lowres_wide").iterdir()], "lowres_wide holds no .png"),
+        ("ARKitScenes", lambda p: [f.unlink() for f in (p / "lowres_wide_intrinsics").iterdir()], ".pincam is missing"),
+        ("ARKitScenes", lambda p: (p / "lowres_wide.traj").write_text("1 2 3\n"), "lowres_wide.traj, line 1: expected 7 numbers"),
+        ("MultiScan", first_line_without("transform"), "scene_00000_00.jsonl, line 1: no valid transform"),
+        ("MultiScan", lambda p: (p / "depth" / "0.png").unlink(), "6 images in color/ but 5 depth maps"),
+        ("MultiScan", lambda p: (p / "other.jsonl").write_text("{}"), "several .jsonl files"),
+        ("MultiScan", lambda p: (p / "scene_00000_00.json").write_text("{}"), "scene_00000_00.json: no valid streams"),
+    ],
+)
+def test_bad_input_is_one_sentence_that_names_the_file(tmp_path, layout, change, says):
+    path = LAYOUTS[layout][0](tmp_path / "scan", *known_scene(layout))
+    change(path)
+    with pytest.raises(CaptureError, match=re.escape(says)):
+        load_scene(path)
