@@ -93,6 +93,17 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command, tmp_path, arguments,
     assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
 
 
+def test_no_write_permission_is_said_before_the_work_begins(command, small_room, tmp_path, monkeypatch):
+    def refuse(*_, dir, **__):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("leovl_mini.cli.run_stages", lambda *_: pytest.fail("the work began"))
+    code, _, error = command("scene", small_room, "--out", tmp_path / "out")
+    assert code == 2 and error.count("\n") == 1 and f"{tmp_path / 'out'}: Permission denied" in error
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("option", [["--device", "nonsense"], ["--up", "w"], ["--choose", "best"], ["--max-frames", "0"]])
 def test_bad_options_are_refused_with_exit_code_2(command, small_room, tmp_path, option):
     code, _, error = command("scene", small_room, "--out", tmp_path / "out", *option)
