@@ -27,11 +27,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 setup: $(VENV)/.installed
 
 run: setup
-	$(BIN)/leovl-mini scene --out output/room_1
+	$(BIN)/leovl-mini scene --out output/room
 	$(BIN)/leovl-mini ask --preset nano
 	$(BIN)/leovl-mini ask --preset smol
 	@echo
-	@echo "Next: open output/room_1/scene.html in a browser; make lab opens the course; make course writes it as pages."
+	@echo "Next: open output/room/scene.html in a browser; make lab opens the course; make course writes it as pages."
 
 course: setup
 	$(BIN)/leovl-mini course --out output/course

@@ -1,4 +1,4 @@
-"""The command line: ``leovl-mini scene``, ``ask``, ``rooms make``, ``course``."""
+"""The command line: ``leovl-mini scene``, ``ask``, ``rooms``, ``course``."""
 
 import sys
 import time
@@ -78,18 +78,66 @@ def ask(
         console.print("The bridge from scene to language is untrained: the answer does not look at the room yet.", style="yellow")
 
 
-@rooms_app.command()
-def make(
-    out: Annotated[Path, typer.Option(help="New folder for the room.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another room.")] = 1,
-    views: Annotated[int, typer.Option(min=1, help="Frames around the room.")] = 8,
-) -> None:
-    """Furnish a room from a seed, render it as posed RGB-D frames with instance masks, and write it as a capture."""
-    from leovl_mini.rooms import export, make_room, render
+DomainName = Annotated[Literal["scannet", "rscan", "multiscan", "arkitscenes"], typer.Option(help="The capture style.")]
+Layout = Literal["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"]
+Views = Annotated[int, typer.Option(min=1, help="Frames of each room.")]
 
-    room = make_room(seed)
-    export(render(room, views), out)
+
+@rooms_app.command("make")
+def make_rooms(
+    out: Annotated[Path, typer.Option(help="Folder of the corpus; an interrupted one is continued.")],
+    rooms: Annotated[int, typer.Option(min=1, help="Number of rooms, spread over the four domains.")] = 2000,
+    views: Views = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    pairs: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with minimally edited copies.")] = 0.2,
+) -> None:
+    """Record many rooms and write all their questions, captions, plans and dialogues in balanced splits."""
+    from leovl_mini.rooms.corpus import make_corpus
+
+    start = time.perf_counter()
+    make_corpus(out, rooms, views, workers, pairs)
+    size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
+    console.print(f"{out}: {rooms} rooms, {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
+
+
+@rooms_app.command("table")
+def tables(
+    corpus: Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")],
+    split: Annotated[str, typer.Option(help="Which examples.")] = "train",
+) -> None:
+    """Count a split's examples per task and domain, and show what can be answered without looking."""
+    from leovl_mini.report import table
+    from leovl_mini.rooms.corpus import Corpus
+    from leovl_mini.rooms.quality import counts_table, kinds_table
+
+    examples = list(Corpus(corpus).examples(split))
+    console.print(table(f"{split}: examples", counts_table(examples)))
+    console.print(table(f"{split}: questions", kinds_table(examples)))
+
+
+@rooms_app.command("export")
+def export_room(
+    out: Annotated[Path, typer.Option(help="New folder for the room.")],
+    number: Annotated[int, typer.Option(min=0, help="Another number, another room.")] = 1,
+    domain: DomainName = "scannet",
+    layout: Annotated[Layout, typer.Option(help="Folder layout; poses_txt also holds instance masks and objects.")] = "poses_txt",
+    views: Views = 8,
+) -> None:
+    """Record one room and write it as a capture, in the plain layout or in that of a real data set."""
+    from leovl_mini.rooms import domain_room, export, record
+
+    room = domain_room(domain, number)
+    export(record(room, domain, views, f"{domain}_{number}"), out, layout)
     console.print(f"{out}: {views} frames, {len(room.objects)} objects", soft_wrap=True)
+
+
+@rooms_app.command("samples")
+def write_samples(out: Annotated[Path, typer.Option(help="New folder for the rooms.")]) -> None:
+    """Write the rooms that travel with the package: two of every domain, with their examples."""
+    from leovl_mini.samples import export_samples
+
+    export_samples(out)
+    console.print(f"{out}: {', '.join(sorted(p.name for p in out.iterdir()))}", soft_wrap=True)
 
 
 @app.command()

@@ -47,6 +47,16 @@ def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
     return table
 
 
+def table(title: str, rows: list[list]) -> Table:
+    """Rows of which the first holds the headings."""
+    made = Table(title=title, title_justify="left")
+    for i, heading in enumerate(rows[0]):
+        made.add_column(str(heading), justify="left" if i == 0 else "right")
+    for row in rows[1:]:
+        made.add_row(*(f"{x:,}" if isinstance(x, int) else str(x) for x in row))
+    return made
+
+
 def peak_memory() -> str:
     """The largest amount of main memory this process has held."""
     if sys.platform == "win32":

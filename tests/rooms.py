@@ -1,4 +1,8 @@
-"""A room whose every depth and colour is known exactly, made without the package's geometry, and a writer for each layout."""
+"""A room whose every depth and colour is known exactly, made without the package's geometry, and a writer for each layout.
+
+The writers of ScanNet, 3RScan, ARKitScenes and MultiScan write what real scans have and the package's own exporters do not:
+colour of another resolution, other PGM headers, time stamps that differ, frames left out.
+"""
 
 import json
 from pathlib import Path

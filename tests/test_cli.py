@@ -58,10 +58,20 @@ def test_ask_labels_untrained_answers(command, small_room):
     assert "Q: Is there a table?" in printed and "A: [untrained]" in printed and "untrained: the answer does not look" in printed
 
 
-def test_rooms_make_writes_a_capture_that_scene_reads(command, tmp_path):
-    code, printed, _ = command("rooms", "make", "--seed", 5, "--views", 2, "--out", tmp_path / "room")
+@pytest.mark.parametrize("layout", ["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"])
+def test_rooms_export_writes_a_capture_that_scene_reads(command, tmp_path, layout):
+    code, printed, _ = command("rooms", "export", "--domain", "rscan", "--layout", layout, "--views", 2, "--out", tmp_path / "room")
     assert code == 0 and "2 frames" in printed
     assert command("ask", tmp_path / "room")[0] == 0
+
+
+def test_rooms_make_and_table(command, tmp_path):
+    code, printed, _ = command("rooms", "make", "--rooms", 4, "--views", 3, "--workers", 1, "--out", tmp_path / "corpus")
+    assert code == 0 and "4 rooms" in printed
+    code, printed, _ = command("rooms", "table", tmp_path / "corpus")
+    assert code == 0 and all(word in printed for word in ("planning", "rscan", "existence", "blind"))
+    code, _, error = command("rooms", "table", tmp_path / "corpus", "--split", "nonsense")
+    assert code == 2 and "there are: " in error and "reversed-test" in error
 
 
 @pytest.mark.parametrize(
@@ -73,7 +83,9 @@ def test_rooms_make_writes_a_capture_that_scene_reads(command, tmp_path):
         (["scene", "{tmp}/unknown"], "not a capture in a known layout"),
         (["ask", "{tmp}/nowhere"], "does not exist"),
         (["scene", "{tmp}/empty", "--out", "{tmp}/file.txt/out"], "file.txt"),
-        (["rooms", "make", "--out", "{tmp}/unknown"], "exists already"),
+        (["rooms", "make", "--rooms", "1", "--out", "{tmp}/unknown"], "exists already"),
+        (["rooms", "export", "--out", "{tmp}/unknown"], "exists already"),
+        (["rooms", "table", "{tmp}/unknown"], "no finished corpus"),
         (["course", "--notebooks", "{tmp}/empty"], "no notebooks in"),
     ],
 )

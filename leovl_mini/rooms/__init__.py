@@ -1,7 +1,9 @@
-"""Known-answer rooms: furnished rooms made from a seed, rendered as posed RGB-D frames with instance masks."""
+"""Known-answer rooms: furnished rooms made from a seed, recorded as posed RGB-D frames with masks, and questions on them."""
 
+from leovl_mini.rooms.domains import DOMAINS, domain_room, record
 from leovl_mini.rooms.export import export
-from leovl_mini.rooms.layout import Room, make_room
+from leovl_mini.rooms.layout import make_room
 from leovl_mini.rooms.render import render
+from leovl_mini.rooms.room import Area, Room
 
-__all__ = ["Room", "export", "make_room", "render"]
+__all__ = ["DOMAINS", "Area", "Room", "domain_room", "export", "make_room", "record", "render"]

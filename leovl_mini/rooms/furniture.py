@@ -1,134 +1,243 @@
-"""Parametric furniture: each category is a short list of boxes and cylinders.
+"""Parametric furniture: each category is a short list of boxes and turned shapes.
 
 An object stands on z = 0, centred at x = y = 0, its back at -y (the side that goes against a wall) and its front at +y.
+Everything stays inside ``size`` (3 cm of tolerance for handles) and reaches its top; open doors and drawers come out at the front.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
-COLOURS = {
-    "red": (0.70, 0.13, 0.12),
-    "blue": (0.12, 0.27, 0.65),
-    "green": (0.13, 0.45, 0.20),
-    "yellow": (0.88, 0.72, 0.15),
-    "orange": (0.88, 0.42, 0.10),
-    "purple": (0.42, 0.18, 0.52),
-    "white": (0.90, 0.90, 0.88),
-    "black": (0.09, 0.09, 0.10),
-}
-WOOD, METAL, LEAF, SOIL = (0.55, 0.36, 0.20), (0.55, 0.56, 0.58), (0.16, 0.42, 0.15), (0.25, 0.17, 0.12)
+from leovl_mini.rooms.parts import (
+    COLOURS,
+    DARK,
+    GLASS,
+    LEAF,
+    METAL,
+    SCREEN,
+    SOIL,
+    WHITE,
+    WOOD,
+    Kind,
+    Paint,
+    Part,
+    Size,
+    box,
+    legs,
+    tone,
+)
+from leovl_mini.rooms.small import FIXED, SMALL
+
+__all__ = ["COLOURS", "FIXED", "LARGE", "OPENABLE", "PATTERNED", "SMALL", "Kind", "Paint", "Part", "shelf"]
+
+TONES = [Paint(colour) for name, colour in COLOURS.items() if name not in ("white", "black")]  # of the books on a shelf
+DRAWERS = 0.4  # m, width of the drawer block on the right side of a desk
 
 
-@dataclass
-class Part:
-    """A box of ``size`` or an upright cylinder of that diameter (x) and height (z), its middle at ``center``; metres."""
-
-    center: tuple[float, float, float]
-    size: tuple[float, float, float]
-    colour: tuple[float, float, float]
-    round: bool = False
+def boards(x, y, z, width, depth, height, paint, thick=0.02) -> list[Part]:
+    """A hollow box that is open at the front."""
+    sides = [box(x + s * (width - thick) / 2, y, z, thick, depth, height, paint) for s in (-1, 1)]
+    levels = [box(x, y, level, width, depth, thick, paint) for level in (z, z + height - thick)]
+    return [*sides, *levels, box(x, y - (depth - thick) / 2, z, width, thick, height, paint)]
 
 
-def box(x, y, z, width, depth, height, colour, round=False) -> Part:
-    """A part by the middle of its bottom face."""
-    return Part((float(x), float(y), float(z + height / 2)), (float(width), float(depth), float(height)), colour, round)
+def case(x, y, z, width, depth, height, paint, open) -> list[Part]:
+    """The body behind doors: hollow and dark inside when open, otherwise solid with dark joints around the doors."""
+    if open:
+        lining = boards(x, y - 0.001, z + 0.02, width - 0.04, depth - 0.042, height - 0.04, DARK, 0.005)
+        return boards(x, y, z, width, depth, height, paint) + lining
+    joints = box(x, y + depth / 2, z + 0.02, width - 0.04, 0.01, height - 0.04, tone(paint, 0.4))
+    return [box(x, y, z, width, depth, height, paint), joints]
 
 
-def legs(width, depth, height, thick, colour) -> list[Part]:
-    x, y = width / 2 - thick / 2, depth / 2 - thick / 2
-    return [box(sx * x, sy * y, 0, thick, thick, height, colour) for sx in (-1, 1) for sy in (-1, 1)]
+def leaf(x, y, z, width, height, paint, open, hinge) -> list[Part]:
+    """A cupboard door with its handle, in front of ``y``; it turns about its left (hinge -1) or right (1) edge."""
+    if open:
+        edge = x + hinge * (width / 2 - 0.01)
+        grip = box(edge - hinge * 0.02, y + width - 0.05, z + height / 2 - 0.1, 0.02, 0.02, 0.2, METAL)
+        return [box(edge, y + width / 2, z, 0.02, width, height, paint), grip]
+    grip = box(x - hinge * (width / 2 - 0.05), y + 0.03, z + height / 2 - 0.1, 0.02, 0.02, 0.2, METAL)
+    return [box(x, y + 0.01, z, width, 0.02, height, paint), grip]
 
 
-def table(size, colour):
+def drawer(x, y, z, width, height, paint, out=0.0) -> list[Part]:
+    """A drawer front with its handle, pulled out by ``out`` metres in front of ``y``; one sees into the open drawer."""
+    front = [box(x, y + out + 0.01, z, width, 0.02, height, paint), box(x, y + out + 0.03, z + height / 2, 0.14, 0.02, 0.02, METAL)]
+    sides = [box(x + s * (width / 2 - 0.03), y + out / 2, z, 0.02, out, height - 0.03, paint) for s in (-1, 1)]
+    return [*front, *sides, box(x, y + out / 2, z, width - 0.08, out, 0.02, DARK)] if out else front
+
+
+def table(size, paint, open=False):
     w, d, h = size
-    return [box(0, 0, h - 0.05, w, d, 0.05, colour), *legs(w, d, h - 0.05, 0.07, WOOD)]
+    apron = box(0, 0, h - 0.14, w - 0.08, d - 0.08, 0.1, paint)
+    return [box(0, 0, h - 0.05, w, d, 0.05, paint), apron, *legs(w - 0.04, d - 0.04, h - 0.05, 0.07)]
 
 
-def chair(size, colour):
+def desk(size, paint, open=False):
     w, d, h = size
-    back = box(0, -d / 2 + 0.02, 0.5, w, 0.04, h - 0.5, colour)
-    return [box(0, 0, 0.42, w, d, 0.05, colour), back, *legs(w, d, 0.42, 0.05, WOOD)]
+    x, step = w / 2 - DRAWERS / 2, (h - 0.1) / 3
+    fronts = [p for i in range(3) for p in drawer(x, d / 2 - 0.03, 0.04 + i * step, DRAWERS - 0.06, step - 0.02, paint)]
+    side = box(0.02 - w / 2, 0, 0, 0.04, d - 0.04, h - 0.04, paint)
+    return [box(0, 0, h - 0.04, w, d, 0.04, paint), side, *case(x, -0.015, 0, DRAWERS, d - 0.05, h - 0.04, paint, False), *fronts]
 
 
-def sofa(size, colour):
+def chair(size, paint, open=False):
     w, d, h = size
-    arms = [box(sx * (w / 2 - 0.09), 0, 0.08, 0.18, d, 0.5, colour) for sx in (-1, 1)]
-    cushions = [box(sx * (w / 4 - 0.09), 0.08, 0.30, w / 2 - 0.22, d - 0.3, 0.14, colour) for sx in (-1, 1)]
-    return [box(0, 0, 0.08, w, d, 0.24, colour), box(0, -d / 2 + 0.11, 0.08, w, 0.22, h - 0.08, colour), *arms, *cushions]
+    posts = [box(s * (w / 2 - 0.025), 0.025 - d / 2, 0.45, 0.05, 0.05, h - 0.47, WOOD) for s in (-1, 1)]
+    back = box(0, 0.03 - d / 2, h - 0.32, w, 0.06, 0.32, paint)
+    return [box(0, 0, 0.4, w, d, 0.07, paint), back, *posts, *legs(w, d, 0.42, 0.05)]
 
 
-def bed(size, colour):
+def sofa(size, paint, open=False):
+    """Also the armchair: as many cushions as fit."""
     w, d, h = size
-    pillows = [box(sx * w / 4, -d / 2 + 0.3, 0.47, w * 0.36, 0.35, 0.12, COLOURS["white"]) for sx in (-1, 1)]
-    head = box(0, -d / 2 + 0.03, 0, w, 0.06, h, WOOD)
-    cover = box(0, 0.25, 0.45, w + 0.02, d - 0.5, 0.05, colour)
-    return [box(0, 0, 0.05, w, d, 0.22, WOOD), box(0, 0, 0.27, w, d, 0.2, COLOURS["white"]), cover, head, *pillows]
+    seats, arm = max(1, round((w - 0.36) / 0.65)), 0.17
+    each = (w - 2 * arm) / seats
+    arms = [box(s * (w - arm) / 2, 0, 0.06, arm, d, 0.54, paint) for s in (-1, 1)]
+    places = [(i + 0.5) * each + arm - w / 2 for i in range(seats)]
+    cushions = [box(x, 0.11, 0.28, each - 0.02, d - 0.24, 0.16, paint) for x in places]
+    rest = [box(x, 0.27 - d / 2, 0.44, each - 0.02, 0.12, h - 0.5, paint) for x in places]
+    frame = [box(0, 0, 0.06, w - 0.02, d - 0.04, 0.22, tone(paint, 0.7)), box(0, 0.11 - d / 2, 0.06, w, 0.22, h - 0.06, paint)]
+    return [*frame, *arms, *cushions, *rest, *legs(w - 0.1, d - 0.1, 0.07, 0.06)]
 
 
-def bookshelf(size, colour):
+def bed(size, paint, open=False):
     w, d, h = size
-    boards = [box(0, 0, z, w, d, 0.03, colour) for z in np.linspace(0.05, h - 0.03, 5)]
-    sides = [box(sx * (w / 2 - 0.015), 0, 0, 0.03, d, h, colour) for sx in (-1, 1)]
-    tones = list(COLOURS.values())
+    pillows = [box(s * w / 4, 0.34 - d / 2, 0.48, w * 0.38, 0.38, 0.12, WHITE) for s in (-1, 1)]
+    blanket = box(0, 0.28, 0.2, w, d - 0.56, 0.31, paint)
+    mattress = box(0, 0, 0.27, w - 0.04, d - 0.08, 0.21, WHITE)
+    frame, head = box(0, 0, 0.08, w - 0.02, d - 0.03, 0.2, WOOD), box(0, 0.04 - d / 2, 0, w, 0.08, h, paint)
+    return [frame, head, mattress, blanket, *pillows, *legs(w - 0.04, d - 0.06, 0.09, 0.08)]
+
+
+def nightstand(size, paint, open=False):
+    w, d, h = size
+    y, each = d / 2 - 0.03, (h - 0.16) / 2
+    lower = drawer(0, y, 0.09, w - 0.06, each - 0.02, paint)
+    upper = drawer(0, y, 0.09 + each, w - 0.06, each, paint, 0.26 if open else 0.0)
+    hole = [box(0, y - 0.005, 0.1 + each, w - 0.06, 0.012, each - 0.02, DARK)] if open else []
+    return [*case(0, -0.015, 0.06, w, d - 0.03, h - 0.06, paint, False), *lower, *upper, *hole, *legs(w, d - 0.04, 0.06, 0.05)]
+
+
+def cabinet(size, paint, open=False):
+    w, d, h = size
+    doors = [p for s in (-1, 1) for p in leaf(s * w / 4, d / 2 - 0.03, 0.05, w / 2 - 0.04, h - 0.1, paint, open, s)]
+    board = [box(0, -0.03, h / 2, w - 0.05, d - 0.1, 0.02, WOOD)] if open else []
+    return [*case(0, -0.015, 0, w, d - 0.03, h, paint, open), *doors, *board]
+
+
+def tv_stand(size, paint, open=False):
+    """A wide low body: an open niche between two doors."""
+    w, d, h = size
+    third, y = w / 3, d / 2 - 0.03
+    sides = [p for s in (-1, 1) for p in case(s * third, -0.015, 0.08, third, d - 0.03, h - 0.12, paint, open)]
+    doors = [p for s in (-1, 1) for p in leaf(s * third, y, 0.11, third - 0.05, h - 0.18, paint, open, s)]
+    niche = case(0, -0.015, 0.08, third, d - 0.03, h - 0.12, paint, True)
+    return [box(0, 0, h - 0.04, w, d, 0.04, paint), *sides, *niche, *doors, *legs(w - 0.1, d - 0.1, 0.08, 0.05)]
+
+
+def shelf(size: Size) -> tuple[float, float]:
+    """Height of the floor, and clear height, of the empty compartment of a bookshelf of this size; metres."""
+    step = (size[2] - 0.08) / 4
+    return 0.05 + 2 * step + 0.03, step - 0.03
+
+
+def bookshelf(size, paint, open=False):
+    w, d, h = size
+    levels = np.linspace(0.05, h - 0.03, 5)
     books = [
-        box(x, 0.02, z + 0.03, 0.05, d * 0.7, 0.18 + 0.05 * ((i * 7 + j * 3) % 4) / 3, tones[(i * 5 + j * 3) % 6])
-        for j, z in enumerate(np.linspace(0.05, h - 0.03, 5)[:-1])
+        box(x, 0.02, levels[j] + 0.03, 0.05, d * 0.7, 0.18 + 0.05 * ((i * 7 + j * 3) % 4) / 3, TONES[(i * 5 + j * 3) % 6])
+        for j in (0, 1, 3)  # compartment 2 stays empty, see shelf()
         for i, x in enumerate(np.arange(-w / 2 + 0.08, w / 2 - 0.08, 0.06))
         if (i * 3 + j * 5) % 7 < 5
     ]
-    return [*boards, *sides, box(0, -d / 2 + 0.01, 0, w, 0.02, h, colour), *books]
+    levels = [box(0, 0, z, w - 0.01, d - 0.01, 0.03, paint) for z in levels[1:-1]]
+    return [*boards(0, 0, 0.0, w, d, h, paint, 0.03), box(0, 0, 0.03, w - 0.01, d - 0.01, 0.05, paint), *levels, *books]
 
 
-def cabinet(size, colour):
+def lamp(size, paint, open=False):
     w, d, h = size
-    doors = [box(sx * w / 4, d / 2 - 0.01, 0.08, w / 2 - 0.04, 0.03, h - 0.14, colour) for sx in (-1, 1)]
-    handles = [box(sx * 0.05, d / 2 + 0.02, h / 2, 0.02, 0.02, 0.12, METAL) for sx in (-1, 1)]
-    return [box(0, 0, 0, w, d - 0.03, h, tuple(0.75 * c for c in colour)), *doors, *handles]
+    foot, pole = box(0, 0, 0, 0.28, 0.28, 0.03, METAL, "cylinder"), box(0, 0, 0.03, 0.03, 0.03, h - 0.2, METAL, "cylinder")
+    return [foot, pole, box(0, 0, h - 0.36, w, d, 0.36, paint, "cone")]
 
 
-def lamp(size, colour):
-    w, _, h = size
-    shade = box(0, 0, h - 0.3, w, w, 0.3, colour, True)
-    return [box(0, 0, 0, 0.28, 0.28, 0.03, METAL, True), box(0, 0, 0.03, 0.03, 0.03, h - 0.3, METAL, True), shade]
-
-
-def plant(size, colour):
-    w, _, h = size
-    ring = [(np.cos(a) * w / 4, np.sin(a) * w / 4, 0.38 + 0.12 * (i % 3)) for i, a in enumerate(np.arange(6) * np.pi / 3)]
-    leaves = [box(x, y, z, w / 2.6, w / 2.6, h - z - 0.1 * (i % 2), LEAF) for i, (x, y, z) in enumerate(ring)]
-    return [box(0, 0, 0, w * 0.6, w * 0.6, 0.33, colour, True), box(0, 0, 0.33, w * 0.55, w * 0.55, 0.02, SOIL, True), *leaves]
-
-
-def mug(size, colour):
-    w, _, h = size
-    return [box(0, 0, 0, w, w, h, colour, True), box(w * 0.6, 0, h * 0.25, w * 0.3, 0.02, h * 0.5, colour)]
-
-
-def parcel(size, colour):
+def plant(size, paint, open=False):
+    """A pot in the named colour with green leaves."""
     w, d, h = size
-    return [box(0, 0, 0, w, d, h, colour), box(0, 0, h - 0.001, w * 0.15, d, 0.003, (0.8, 0.7, 0.5))]
+    rim = h * 0.42
+    pot = [box(0, 0, 0, w * 0.75, d * 0.75, rim, paint, "bowl"), box(0, 0, rim - 0.06, w * 0.6, d * 0.6, 0.02, SOIL, "cylinder")]
+    ring = [(np.cos(a) * w / 4, np.sin(a) * d / 4, rim + (i % 3) * 0.08 * h) for i, a in enumerate(np.arange(7) * np.pi / 3.5)]
+    leaves = [box(x, y, z - 0.02, w / 2, d / 2, h * 0.36, LEAF, "sphere") for x, y, z in ring]
+    return [*pot, box(0, 0, rim, w / 2.5, d / 2.5, h - rim, LEAF, "sphere"), *leaves]
 
 
-def vase(size, colour):
-    w, _, h = size
-    stems = [box(x, 0.02 * x, h * 0.7, 0.02, 0.02, h * 0.3, LEAF) for x in (-w / 4, 0, w / 4)]
-    return [box(0, 0, 0, w, w, h * 0.5, colour, True), box(0, 0, h * 0.5, w * 0.6, w * 0.6, h * 0.2, colour, True), *stems]
+def stool(size, paint, open=False):
+    w, d, h = size
+    return [box(0, 0, h - 0.12, w, d, 0.12, paint, "cylinder"), *legs(w * 0.75, d * 0.75, h - 0.1, 0.05)]
 
 
-# category: (builder, smallest size, largest size); sizes are width, depth, height in metres
+def sink(size, paint, open=False):
+    w, d, h = size
+    top = h - 0.18
+    tap = [box(0, 0.06 - d / 2, top, 0.05, 0.05, 0.18, METAL, "cylinder"), box(0, 0.13 - d / 2, h - 0.04, 0.04, 0.18, 0.04, METAL)]
+    drain = box(0, 0, top - 0.175, 0.08, 0.08, 0.01, METAL, "cylinder")
+    return [box(0, -0.03, 0, w * 0.38, d * 0.45, top - 0.18, paint), box(0, 0, top - 0.2, w, d, 0.2, paint, "cup"), drain, *tap]
+
+
+def bathtub(size, paint, open=False):
+    w, d, h = size
+    top = h - 0.14
+    tap = [box(0.06 - w / 2, 0, top, 0.05, 0.05, 0.14, METAL, "cylinder"), box(0.13 - w / 2, 0, h - 0.04, 0.18, 0.04, 0.04, METAL)]
+    water = box(0, 0, top - 0.16, w * 0.87, d * 0.87, 0.01, GLASS, "cylinder")
+    return [box(0, 0, 0.02, w, d, top - 0.02, paint, "cup"), water, *legs(w * 0.7, d * 0.7, 0.06, 0.08, METAL), *tap]
+
+
+def toilet(size, paint, open=False):
+    w, d, h = size
+    tank = [box(0, 0.09 - d / 2, 0.38, w, 0.18, h - 0.38, paint), box(0, 0.09 - d / 2, h - 0.01, 0.06, 0.04, 0.01, METAL)]
+    lid = box(0, 0.2 - d / 2, 0.41, w * 0.9, 0.03, h - 0.44, paint)
+    bowl, foot = box(0, 0.1, 0.16, w * 0.95, d - 0.2, 0.26, paint, "bowl"), box(0, -0.02, 0, w * 0.5, d * 0.6, 0.2, paint)
+    return [*tank, lid, bowl, foot, box(0, 0.1, 0.3, w * 0.68, (d - 0.2) * 0.68, 0.01, GLASS, "cylinder")]
+
+
+def fridge(size, paint, open=False):
+    """Two doors above a wide freezer drawer."""
+    w, d, h = size
+    y, low = d / 2 - 0.03, h * 0.36
+    doors = [p for s in (-1, 1) for p in leaf(s * w / 4, y, low, w / 2 - 0.02, h - low - 0.02, paint, open, s)]
+    freezer = [box(0, y + 0.01, 0.06, w - 0.02, 0.02, low - 0.08, paint), box(0, y + 0.03, low - 0.1, w * 0.6, 0.02, 0.03, METAL)]
+    racks = [box(0, -0.03, low + (h - low) * f, w - 0.06, d - 0.12, 0.015, WHITE) for f in (0.25, 0.5, 0.75)] if open else []
+    lower = case(0, -0.015, 0, w, d - 0.03, low, paint, False)
+    return [*lower, *case(0, -0.015, low, w, d - 0.03, h - low, paint, open), *doors, *freezer, *racks]
+
+
+def stove(size, paint, open=False):
+    w, d, h = size
+    plates = [box(x * w / 4, y * d / 4, h - 0.005, w * 0.36, w * 0.36, 0.005, DARK, "cylinder") for x in (-1, 1) for y in (-1, 1)]
+    knobs = [box(x * w / 6, d / 2 - 0.02, h - 0.11, 0.05, 0.04, 0.05, METAL, "sphere") for x in (-2, -1, 1, 2)]
+    window = box(0, d / 2 - 0.02, 0.2, w * 0.68, 0.02, h * 0.38, SCREEN)
+    grip = box(0, d / 2, 0.26 + h * 0.38, w * 0.7, 0.03, 0.03, METAL)
+    top = box(0, 0, h - 0.03, w, d, 0.028, METAL)
+    return [box(0, -0.01, 0, w, d - 0.02, h - 0.03, paint), top, *plates, *knobs, window, grip]
+
+
 LARGE = {
-    "table": (table, (1.2, 0.75, 0.72), (1.7, 0.95, 0.78)),
-    "chair": (chair, (0.44, 0.44, 0.85), (0.50, 0.50, 1.0)),
-    "sofa": (sofa, (1.6, 0.85, 0.78), (2.1, 0.95, 0.9)),
-    "bed": (bed, (1.4, 2.0, 0.9), (1.7, 2.1, 1.1)),
-    "bookshelf": (bookshelf, (0.8, 0.3, 1.7), (1.1, 0.35, 2.0)),
-    "cabinet": (cabinet, (0.8, 0.42, 0.8), (1.2, 0.5, 1.1)),
-    "lamp": (lamp, (0.36, 0.36, 1.5), (0.44, 0.44, 1.7)),
-    "plant": (plant, (0.5, 0.5, 0.8), (0.65, 0.65, 1.2)),
+    "table": Kind(table, (1.2, 0.75, 0.70), (1.7, 0.95, 0.80)),
+    "desk": Kind(desk, (1.2, 0.60, 0.70), (1.6, 0.75, 0.80)),
+    "chair": Kind(chair, (0.44, 0.44, 0.82), (0.50, 0.50, 1.0)),
+    "armchair": Kind(sofa, (0.8, 0.8, 0.78), (0.95, 0.9, 0.98)),
+    "sofa": Kind(sofa, (1.6, 0.85, 0.75), (2.2, 0.95, 0.92)),
+    "bed": Kind(bed, (1.2, 2.0, 0.85), (1.7, 2.1, 1.15)),
+    "nightstand": Kind(nightstand, (0.42, 0.38, 0.48), (0.52, 0.45, 0.64)),
+    "cabinet": Kind(cabinet, (0.75, 0.42, 0.85), (0.95, 0.5, 1.2)),
+    "bookshelf": Kind(bookshelf, (0.8, 0.3, 1.6), (1.1, 0.36, 1.85)),
+    "lamp": Kind(lamp, (0.38, 0.38, 1.35), (0.48, 0.48, 1.7)),
+    "plant": Kind(plant, (0.45, 0.45, 0.75), (0.6, 0.6, 1.2)),
+    "stool": Kind(stool, (0.36, 0.36, 0.44), (0.44, 0.44, 0.62)),
+    "tv stand": Kind(tv_stand, (1.15, 0.38, 0.42), (1.4, 0.46, 0.55)),
+    "sink": Kind(sink, (0.50, 0.42, 0.95), (0.65, 0.50, 1.1)),
+    "bathtub": Kind(bathtub, (1.5, 0.70, 0.65), (1.75, 0.82, 0.75)),
+    "toilet": Kind(toilet, (0.38, 0.64, 0.75), (0.44, 0.72, 0.88)),
+    "fridge": Kind(fridge, (0.75, 0.62, 1.6), (0.9, 0.70, 1.9)),
+    "stove": Kind(stove, (0.58, 0.58, 0.84), (0.65, 0.64, 0.94)),
 }
-SMALL = {
-    "mug": (mug, (0.10, 0.10, 0.11), (0.13, 0.13, 0.14)),
-    "parcel": (parcel, (0.25, 0.2, 0.15), (0.4, 0.3, 0.28)),
-    "vase": (vase, (0.14, 0.14, 0.35), (0.2, 0.2, 0.45)),
-}
+PATTERNED = {"sofa", "armchair", "bed", "table", "desk", "cabinet", "nightstand", "tv stand", "bookshelf", "stool", "chair"}
+OPENABLE = ("cabinet", "nightstand", "tv stand", "fridge", "door")

@@ -1,0 +1,55 @@
+"""One question with its answer, whatever it comes from: a known-answer room or a published annotation file."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue", "grounding")
+
+
+@dataclass
+class Example:
+    """``scene`` names the scene; ``answers`` are all accepted answers, the preferred one first.
+
+    ``position`` (3,) metres and ``heading`` (radians from +x towards +y) are the situation's pose (SQA3D); ``spot`` (3,) metres
+    is a selected point on an object (object captioning); ``history`` holds the earlier (question, answer) turns of a dialogue;
+    ``targets`` are the object ids that grounding must find. ``derivation`` says how the answer follows from the scene.
+    """
+
+    id: str
+    scene: str
+    task: str  # one of TASKS
+    kind: str  # the kind of question inside the task, such as "count"
+    question: str
+    answers: list[str]
+    situation: str = ""
+    position: list[float] | None = None
+    heading: float | None = None
+    spot: list[float] | None = None
+    history: list[list[str]] = field(default_factory=list)
+    targets: list[int] | None = None
+    derivation: dict = field(default_factory=dict)
+
+
+def dumps(example: Example) -> str:
+    """One line of JSON without the fields that hold nothing."""
+    full = dataclasses.asdict(example)
+    kept = {k: v for k, v in full.items() if v not in (None, "", [], {}) or k in ("question", "answers")}
+    return json.dumps(kept, ensure_ascii=False)
+
+
+def save_examples(examples: Iterable[Example], path: Path) -> str:
+    """Write one example per line; return the SHA-256 of the file."""
+    text = "".join(dumps(example) + "\n" for example in examples).encode()
+    path.write_bytes(text)
+    return hashlib.sha256(text).hexdigest()
+
+
+def load_examples(path: Path) -> Iterator[Example]:
+    """Read one example per line, lazily."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Example(**json.loads(line))

@@ -1,0 +1,288 @@
+"""Thousands of recorded rooms with all their text, in checksummed shards, made by several processes and loaded lazily.
+
+A corpus folder holds ``shard-0000.zip`` ... (pictures and objects), a ``.jsonl`` of raw examples beside each, the balanced examples
+of every split (``train.jsonl``, ``val.jsonl``, ``test.jsonl`` ...), ``corpus.json`` (how it was made) and ``SHA256SUMS``.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from leovl_mini.examples import Example, load_examples, save_examples
+from leovl_mini.files import finished_files
+from leovl_mini.rooms import edits, quality
+from leovl_mini.rooms.domains import DOMAINS, cameras, domain_room, expose
+from leovl_mini.rooms.facts import World, clear_objects
+from leovl_mini.rooms.layout import HELD_OUT
+from leovl_mini.rooms.questions import groundings, questions
+from leovl_mini.rooms.room import Area, Room
+from leovl_mini.rooms.texts import dialogues, object_captions, plans, scene_caption
+from leovl_mini.scene import CaptureError, Object, Scene
+
+SHARD = 40  # rooms
+FORMAT = 1  # changes when old corpora can no longer be read or continued
+SPLITS = ("train", "val", "test")
+
+
+def split_of(number: int) -> str:
+    """Eight of ten rooms train; both scans of a 3RScan-like room fall into the same split."""
+    return {8: "val", 9: "test"}.get(number // 2 % 10, "train")
+
+
+def look(scene: Scene, areas: list[Area]) -> World:
+    """The world as far as the scene's frames show it: an object needs measured pixels to be asked about."""
+    seen = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0)
+    return World(scene.objects, areas, clear_objects(seen, max(o.id for o in scene.objects)))
+
+
+def spots_on(scene: Scene, world: World, rng: np.random.Generator) -> dict[int, list[float]]:
+    """For every clear object one measured point on its surface, world metres."""
+    from leovl_mini.geometry import back_project
+
+    points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world).numpy()
+    found = {}
+    for item in world.askable:
+        places = np.argwhere((scene.instances == item.id).numpy() & (scene.depth > 0).numpy())
+        for v, y, x in places[rng.integers(len(places), size=12)]:
+            offset = np.abs(points[v, y, x] - item.center)
+            if np.linalg.norm(offset[:2]) <= np.linalg.norm(item.size[:2]) / 2 and offset[2] <= item.size[2] / 2 + 0.04:
+                turned = np.array([[np.cos(item.yaw), np.sin(item.yaw)], [-np.sin(item.yaw), np.cos(item.yaw)]])
+                local = np.abs(turned @ (points[v, y, x, :2] - item.center[:2]))
+                if (local <= np.array(item.size[:2]) / 2 + 0.04).all():
+                    found[item.id] = points[v, y, x].round(2).tolist()
+                    break
+    return found
+
+
+def examples_of(scene: Scene, world: World, seed: int) -> list[Example]:
+    """All examples of one recorded room, not yet balanced."""
+    rng = np.random.default_rng((seed, 5))
+    found = [*questions(world, rng), *groundings(world, rng), *object_captions(world, rng, spots_on(scene, world, rng))]
+    found += [scene_caption(world, rng), *plans(world, rng), *dialogues(world, rng)]
+    return [dataclasses.replace(e, id=f"{scene.name}/{i:03d}", scene=scene.name) for i, e in enumerate(found)]
+
+
+def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed: int) -> tuple[list[Scene], list[Example]]:
+    """One question in three scenes: as recorded, after an edit that flips the answer, and after an edit that must not."""
+    rng = np.random.default_rng((seed, 6))
+    asked = [e for e in found if e.task == "qa"]
+    asked = [asked[i] for i in rng.permutation(len(asked))]
+    stacks_first = sorted(asked, key=lambda e: e.kind not in ("stack order", "stacked"))
+    K, poses = scene.intrinsics[0].numpy(), scene.camera_to_world.numpy()
+    for example in stacks_first[:12]:
+        scenes, told = [], [example]
+        for role, change in (("flip", edits.flipped), ("same", edits.unrelated)):
+            edited = change(room, example, rng)
+            if edited is None:
+                break
+            # before the costly picture: would the answer be as wanted if everything were in sight?
+            in_sight = World(edited.objects, room.areas, {o.id for o in edited.objects})
+            expected = edits.asked_again(in_sight, example)
+            if expected is None or (expected.answers == example.answers) != (role == "same"):
+                break
+            other = expose(edited, domain, K, poses, f"{scene.name}-{role}")
+            again = edits.asked_again(look(other, room.areas), example)
+            if again is None or (again.answers == example.answers) != (role == "same"):
+                break
+            scenes.append(other)
+            told.append(dataclasses.replace(again, scene=other.name))
+        if len(scenes) == 2:
+            roles = ("base", "flip", "same")
+            return scenes, [
+                dataclasses.replace(e, id=f"{example.id}-{r}", derivation={**e.derivation, "pair": example.id, "role": r})
+                for e, r in zip(told, roles, strict=True)
+            ]
+    return [], []
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------------------
+
+
+def make_corpus(folder: Path, rooms: int, views: int = 8, workers: int = 2, pairs: float = 0.2, quiet: bool = False) -> None:
+    """Write a corpus of ``rooms`` rooms, an equal number from every domain, or go on with one that was interrupted.
+
+    ``pairs`` is the share of rooms that get a minimally edited copy and one with an unrelated edit. One room in twenty more shows
+    the held-out pairs of colour and category (split "novel").
+    """
+    each = -(-rooms // len(DOMAINS))
+    options = {"format": FORMAT, "rooms": rooms, "views": views, "pairs": pairs}
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "corpus.json"
+    if note.exists() and json.loads(note.read_text()) != options:
+        raise FileExistsError(f"{folder} holds a corpus made with other options ({note.read_text().strip()}); choose another place")
+    if not note.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists already; remove it or choose another place")
+    note.write_text(json.dumps(options) + "\n")
+    for left_over in folder.glob(".partial-*"):  # of a run that was killed
+        shutil.rmtree(left_over)
+    wanted = [(d, n, False) for n in range(each) for d in DOMAINS][:rooms]
+    wanted += [(d, n, True) for n in range(max(each // 20, 1)) for d in DOMAINS]
+    jobs = [(folder, i, wanted[k : k + SHARD], views, pairs) for i, k in enumerate(range(0, len(wanted), SHARD))]
+    todo = [job for job in jobs if not (folder / f"shard-{job[1]:04d}.zip").exists()]
+    with tqdm(total=len(wanted), initial=len(wanted) - sum(len(j[2]) for j in todo), unit="room", disable=quiet) as bar:
+        if workers == 1:
+            for job in todo:
+                bar.update(write_shard(job))
+        else:
+            with ProcessPoolExecutor(workers) as pool:
+                for done in pool.map(write_shard, todo):
+                    bar.update(done)
+    write_splits(folder)
+
+
+def write_shard(job: tuple[Path, int, list[tuple[str, int, bool]], int, float]) -> int:
+    """Record, question and pack up to ``SHARD`` rooms; the two files appear when both are complete."""
+    folder, index, wanted, views, pairs = job
+    torch.set_num_threads(1)  # the processes share the cores
+    told = []
+    with finished_files(folder) as partial:
+        with zipfile.ZipFile(partial / f"shard-{index:04d}.zip", "w") as shard:
+            for domain, number, novel in wanted:
+                offset = 500_000 if novel else 0
+                room = domain_room(domain, number + offset, novel)
+                K, poses = cameras(room, domain, views)
+                scene = expose(room, domain, K, poses, f"{domain}_{'n' if novel else ''}{number:05d}")
+                found = examples_of(scene, look(scene, room.areas), number + offset)
+                others, extra = [], []
+                if np.random.default_rng((number, novel, 7)).random() < pairs:
+                    others, extra = edit_pairs(room, domain, scene, found, number)
+                for each in (scene, *others):
+                    pack(shard, each, room.areas)
+                told += [*found, *extra]
+        save_examples(told, partial / f"shard-{index:04d}.jsonl")
+    return len(wanted)
+
+
+def pack(shard: zipfile.ZipFile, scene: Scene, areas: list[Area]) -> None:
+    """Frames below each other in one picture per kind: JPEG colour, 16-bit millimetres, 8-bit instance ids."""
+    V, H, W = scene.depth.shape
+    millimetres = (scene.depth.numpy() * 1000).round().clip(0, 65534).astype(np.uint16)
+    for kind, pixels, options in (
+        ("rgb.jpg", scene.rgb.numpy().reshape(V * H, W, 3), {"format": "JPEG", "quality": 92, "subsampling": 0}),
+        ("depth.png", millimetres.reshape(V * H, W), {"format": "PNG", "compress_level": 4}),
+        ("instances.png", scene.instances.numpy().astype(np.uint8).reshape(V * H, W), {"format": "PNG", "compress_level": 4}),
+    ):
+        data = io.BytesIO()
+        Image.fromarray(pixels).save(data, **options)
+        shard.writestr(zipfile.ZipInfo(f"{scene.name}/{kind}"), data.getvalue())
+    facts = {
+        "views": V,
+        "intrinsics": scene.intrinsics[0].tolist(),
+        "camera_to_world": scene.camera_to_world.tolist(),
+        "areas": [dataclasses.asdict(a) for a in areas],
+        "objects": [dataclasses.asdict(o) for o in scene.objects],
+    }
+    shard.writestr(zipfile.ZipInfo(f"{scene.name}/scene.json"), json.dumps(facts))
+
+
+def write_splits(folder: Path) -> None:
+    """Sort the raw examples into balanced splits, and list the checksum of every file."""
+    raw, pairs, novel = ({s: [] for s in SPLITS} for _ in range(3))
+    for file in sorted(folder.glob("shard-*.jsonl")):
+        for example in load_examples(file):
+            number = example.scene.split("_")[1].split("-")[0]
+            split = split_of(int(number.lstrip("n")))
+            to = novel if number.startswith("n") else pairs if "pair" in example.derivation else raw
+            to[split].append(example)
+    splits = {split: by_domain(raw[split], quality.balance) for split in SPLITS}
+    splits |= {f"pairs-{split}": pairs[split] for split in SPLITS}
+    splits["novel"] = [e for s in SPLITS for e in novel[s] if about_held_out(e)]
+    splits["skewed-train"] = by_domain(raw["train"], quality.skew)
+    splits["reversed-test"] = by_domain(raw["test"], lambda some: quality.skew(some, reverse=True))
+    splits["simplistic-train"] = quality.simplistic(raw["train"])
+    with finished_files(folder) as partial:
+        for name, some in splits.items():
+            save_examples(some, partial / f"{name}.jsonl")
+    sums = "".join(f"{sha256(f)}  {f.name}\n" for f in sorted(folder.iterdir()) if f.suffix in (".zip", ".jsonl"))
+    with finished_files(folder) as partial:
+        (partial / "SHA256SUMS").write_text(sums)
+
+
+def by_domain(examples: list[Example], change) -> list[Example]:
+    return [e for d in DOMAINS for e in change([x for x in examples if quality.domain(x) == d])]
+
+
+def about_held_out(example: Example) -> bool:
+    """Whether a pair of colour and category that never occurs in training decides the question."""
+    words = " ".join([example.question, *example.answers, *map(str, example.derivation.get("slots", {}).values())])
+    named = any(f"{colour} {category}" in words for category, colour in HELD_OUT.items())
+    slot = example.derivation.get("slots", {}).get("ref", "")
+    return example.task == "qa" and (named or (example.kind == "colour" and HELD_OUT.get(slot) == example.answers[0]))
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------------------
+
+
+class Corpus:
+    """A corpus folder; scenes and examples are read when asked for."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not (self.folder / "SHA256SUMS").is_file():
+            raise CaptureError(f"{folder} is no finished corpus; make or continue it with: leovl-mini rooms make --out {folder}")
+        self.shard_of: dict[str, Path] = {}
+        for file in sorted(self.folder.glob("shard-*.zip")):
+            with zipfile.ZipFile(file) as shard:
+                self.shard_of.update({n.split("/")[0]: file for n in shard.namelist() if n.endswith("scene.json")})
+
+    def __len__(self) -> int:
+        return len(self.shard_of)
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """The balanced examples of a split, such as train, val, test, pairs-train, novel, skewed-train, reversed-test."""
+        file = self.folder / f"{split}.jsonl"
+        if not file.is_file():
+            have = ", ".join(sorted(f.stem for f in self.folder.glob("*.jsonl") if not f.stem.startswith("shard")))
+            raise CaptureError(f"{self.folder} has no split {split!r}; there are: {have}")
+        return load_examples(file)
+
+    def scene(self, name: str) -> Scene:
+        if name not in self.shard_of:
+            raise CaptureError(f"{self.folder} has no scene {name!r}")
+        with zipfile.ZipFile(self.shard_of[name]) as shard:  # a damaged entry fails its CRC check here
+            facts = json.loads(shard.read(f"{name}/scene.json"))
+            rgb, depth, instances = (
+                np.array(Image.open(io.BytesIO(shard.read(f"{name}/{kind}")))) for kind in ("rgb.jpg", "depth.png", "instances.png")
+            )
+        V = facts["views"]
+        H = len(depth) // V
+        return Scene(
+            rgb=torch.from_numpy(rgb.reshape(V, H, -1, 3)),
+            depth=torch.from_numpy(depth.reshape(V, H, -1).astype(np.float32) / 1000),
+            intrinsics=torch.tensor(facts["intrinsics"]).repeat(V, 1, 1),
+            camera_to_world=torch.tensor(facts["camera_to_world"]),
+            instances=torch.from_numpy(instances.reshape(V, H, -1).astype(np.int32)),
+            objects=[as_object(o) for o in facts["objects"]],
+            name=name,
+            frame_names=[f"{i:03d}" for i in range(V)],
+        )
+
+    def areas(self, name: str) -> list[Area]:
+        with zipfile.ZipFile(self.shard_of[name]) as shard:
+            return [
+                Area(a["kind"], tuple(a["center"]), tuple(a["size"])) for a in json.loads(shard.read(f"{name}/scene.json"))["areas"]
+            ]
+
+    def damaged(self) -> list[str]:
+        """Names of the files that no longer have their checksum."""
+        lines = (line.split("  ") for line in (self.folder / "SHA256SUMS").read_text().splitlines())
+        return [name for digest, name in lines if not (self.folder / name).is_file() or sha256(self.folder / name) != digest]
+
+
+def as_object(fields: dict) -> Object:
+    return Object(**{**fields, "center": tuple(fields["center"]), "size": tuple(fields["size"])})
