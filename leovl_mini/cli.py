@@ -23,6 +23,9 @@ Choose = Annotated[Literal["spread", "overlap"], typer.Option(help="Frames evenl
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
 Up = Annotated[Axis | None, typer.Option(help="The world's up axis; by default read from the layout or estimated.")]
 Preset = Annotated[Literal["nano", "smol"], typer.Option(help="Encoder, token settings and language model.")]
+Tokens = Annotated[
+    Literal["patches", "voxels", "grid", "proxies", "objects"], typer.Option("--tokens", help="Scene representation.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -34,6 +37,7 @@ def scene(
     choose: Choose = "spread",
     up: Up = None,
     preset: Preset = "nano",
+    tokens: Tokens = "grid",
     device: Device = "auto",
 ) -> None:
     """Turn a capture into points, voxels and grid tokens; print a table and write pictures of every stage."""
@@ -44,7 +48,7 @@ def scene(
     from leovl_mini.viewer import figure
 
     with finished_files(out) as partial:  # first, so that an unwritable place is found before the work is done
-        loaded, stages, _ = run_stages(path, max_frames, choose, up, preset, device)
+        loaded, stages, _ = run_stages(path, max_frames, choose, up, preset, tokens, device)
         clock = Clock()
         written = clock.measure("points.ply", write_points, loaded, partial / "points.ply")
         clock.measure("overview.png", lambda: overview(loaded, stages).savefig(partial / "overview.png", dpi=110))
@@ -64,10 +68,11 @@ def ask(
     choose: Choose = "spread",
     up: Up = None,
     preset: Preset = "nano",
+    tokens: Tokens = "grid",
     device: Device = "auto",
 ) -> None:
     """Put a question to the language model, with the scene's tokens in front of it."""
-    loaded, stages, model = run_stages(path, max_frames, choose, up, preset, device)
+    loaded, stages, model = run_stages(path, max_frames, choose, up, preset, tokens, device)
     start = time.perf_counter()
     answer = model.generate(stages.tokens, question)
     seconds = time.perf_counter() - start
@@ -92,27 +97,40 @@ def make_rooms(
     pairs: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with minimally edited copies.")] = 0.2,
 ) -> None:
     """Record many rooms and write all their questions, captions, plans and dialogues in balanced splits."""
-    from leovl_mini.rooms.corpus import make_corpus
+    from leovl_mini.rooms.corpus import make_corpus, test_sets_as_published
 
     start = time.perf_counter()
     make_corpus(out, rooms, views, workers, pairs)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     console.print(f"{out}: {rooms} rooms, {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
+    same = test_sets_as_published(out)
+    if same is not None:
+        console.print(
+            "its test sets are the published ones" if same else "its test sets differ from the published ones", soft_wrap=True
+        )
 
 
 @rooms_app.command("table")
 def tables(
     corpus: Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")],
     split: Annotated[str, typer.Option(help="Which examples.")] = "train",
+    write: Annotated[Path | None, typer.Option(help="Also write the tables to this Markdown file.")] = None,
 ) -> None:
     """Count a split's examples per task and domain, and show what can be answered without looking."""
-    from leovl_mini.report import table
+    from leovl_mini.report import markdown, table
     from leovl_mini.rooms.corpus import Corpus
-    from leovl_mini.rooms.quality import counts_table, kinds_table
+    from leovl_mini.rooms.quality import counts_table, kinds_table, occupancy
 
     examples = list(Corpus(corpus).examples(split))
-    console.print(table(f"{split}: examples", counts_table(examples)))
-    console.print(table(f"{split}: questions", kinds_table(examples)))
+    learned = None if split == "train" else Corpus(corpus).examples("train")
+    share = occupancy(e for e in examples if e.task == "qa")
+    tables = {f"{split}: examples": counts_table(examples), f"{split}: questions": kinds_table(examples, learned)}
+    summary = f"The 15 most frequent answer templates make up {share:.0%} of all QA."
+    for title, rows in tables.items():
+        console.print(table(title, rows))
+    console.print(summary)
+    if write:
+        write.write_text("\n".join([*(markdown(title, rows) for title, rows in tables.items()), summary, ""]))
 
 
 @rooms_app.command("export")
@@ -141,6 +159,20 @@ def write_samples(out: Annotated[Path, typer.Option(help="New folder for the roo
 
 
 @app.command()
+def bench(repeats: Annotated[int, typer.Option(min=20, help="Timed calls of each row; the median counts.")] = 20) -> None:
+    """Time the stages on this machine; exit with 1 where an aim is missed."""
+    from leovl_mini.bench import run_bench
+    from leovl_mini.report import table
+
+    rows, missed = run_bench(repeats)
+    console.print(table("median of a call after warm-up", rows))
+    for name in missed:
+        console.print(f"missed: {name}", style="red")
+    if missed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def course(
     out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and HTML pages.")] = Path("output/course"),
     refresh: Annotated[bool, typer.Option("--refresh", help="Instead, renew the outputs inside notebooks/ itself.")] = False,
@@ -155,7 +187,7 @@ def course(
         console.print(f"open {run_course(notebooks, out)}", soft_wrap=True)
 
 
-def run_stages(path: Path | None, max_frames: int, choose: str, up: str | None, preset: str, device: str):
+def run_stages(path: Path | None, max_frames: int, choose: str, up: str | None, preset: str, tokens: str, device: str):
     """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed as plain lines."""
     from leovl_mini.model import LeoVL
     from leovl_mini.perception import load_encoder
@@ -174,7 +206,7 @@ def run_stages(path: Path | None, max_frames: int, choose: str, up: str | None, 
         warnings.simplefilter("always", UserWarning)
         loaded = clock.measure("load", load_scene, path or sample_room(), max_frames, choose, up).to(target)
         encoder = load_encoder(settings["encoder"], settings["longest_side"], target)
-        model = clock.measure("models", LeoVL, preset, encoder.channels).to(target)
+        model = clock.measure("models", LeoVL, preset, encoder.channels, tokens=tokens).to(target)
         stages = run(loaded, encoder, model.representation)
     loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     stages.seconds = {**clock.seconds, **stages.seconds}

@@ -6,7 +6,7 @@ Everything is one batched tensor expression: no loop over frames, pixels or patc
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor
 
 from leovl_mini.scene import Scene
@@ -61,18 +61,23 @@ def scene_points(scene: Scene) -> tuple[Float[Tensor, "N 3"], Tensor]:
 
 @dataclass
 class Patches:
-    """P lifted patches: feature vectors that know where in the world they are. ``source`` is (view, row, column)."""
+    """P lifted patches: feature vectors that know where in the world they are. ``source`` is (view, row, column).
+
+    ``segments`` says to which object (or segment) each patch belongs, 0 = to none; ``origin`` is where the first camera stood.
+    """
 
     features: Float[Tensor, "P C"]
     centers: Float[Tensor, "P 3"]  # metres
     source: Int64[Tensor, "P 3"]
     dropped: int  # patches left out for too little valid depth
+    segments: Int64[Tensor, "P"] | None = None
+    origin: Float[Tensor, "3"] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
 
 
-def cells(values: Tensor, rows: int, columns: int, fill: float) -> Tensor:
+def cells(values: Tensor, rows: int, columns: int, fill: int | float) -> Tensor:
     """Cut images (V,H,W) into rows x columns cells: (V, rows, columns, pixels per cell).
 
     Sizes need not divide: cell i holds the pixels from floor(i H / rows) to floor((i+1) H / rows), and short cells are
@@ -122,14 +127,28 @@ def patch_centers(
     return transform(camera, camera_to_world), enough
 
 
+def patch_segments(masks: Int32[Tensor, "V H W"], rows: int, columns: int) -> Int64[Tensor, "V h w"]:
+    """The mask id with the largest area in every feature-map cell (Proxy3D); of two equally large ones the smaller id."""
+    ids = cells(masks.long(), rows, columns, -1)
+    filling = ids < 0  # cells that are one pixel short: every filling counts as an id of its own, so that it never wins
+    ids = torch.where(filling, masks.max() + 1 + torch.arange(ids.shape[-1], device=ids.device), ids)
+    return ids.mode(-1).values
+
+
 def lift(
     features: Float[Tensor, "V h w C"],
     depth: Float[Tensor, "V H W"],
     intrinsics: Float[Tensor, "V 3 3"],
     camera_to_world: Float[Tensor, "V 4 4"],
     min_valid: float = 0.25,
+    masks: Int32[Tensor, "V H W"] | None = None,
 ) -> Patches:
-    """Give every feature-map cell its place in the world; cells with too little depth are dropped and counted."""
+    """Give every feature-map cell its place in the world; cells with too little depth are dropped and counted.
+
+    ``masks`` (object or segment ids, 0 = none) give every patch the id that covers most of it.
+    """
     _, rows, columns, _ = features.shape
     centers, keep = patch_centers(depth, intrinsics, camera_to_world, rows, columns, min_valid)
-    return Patches(features[keep], centers[keep], keep.nonzero(), int((~keep).sum()))
+    segments = None if masks is None else patch_segments(masks, rows, columns)[keep]
+    origin = camera_to_world[0, :3, 3] if len(depth) else None
+    return Patches(features[keep], centers[keep], keep.nonzero(), int((~keep).sum()), segments, origin)

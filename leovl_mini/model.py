@@ -10,7 +10,7 @@ from leovl_mini.geometry import Patches
 from leovl_mini.language import load_language
 from leovl_mini.presets import get_preset
 from leovl_mini.prompts import build_prompt
-from leovl_mini.tokens import CondensedGrid, SceneTokens
+from leovl_mini.tokens import SceneTokens, representation
 
 
 @dataclass
@@ -25,16 +25,20 @@ class Answer:
 
 
 class LeoVL(nn.Module):
-    """Representation (patches to tokens), projector (C to D), language model. ``channels`` is the encoder's C."""
+    """Representation (patches to tokens), projector (C to D), language model. ``channels`` is the encoder's C.
 
-    def __init__(self, preset: str = "nano", channels: int = 152, seed: int = 0):
+    ``tokens`` is the name of the scene representation: patches, voxels, grid, proxies or objects.
+    """
+
+    def __init__(self, preset: str = "nano", channels: int = 152, seed: int = 0, tokens: str = "grid"):
         super().__init__()
         settings = get_preset(preset)
         with torch.random.fork_rng():  # the same seed gives the same weights, whatever was drawn before
             torch.manual_seed(seed)
             language = load_language(settings["language"])
             torch.manual_seed(seed)  # again: loading a language model may or may not have drawn numbers
-            self.representation = CondensedGrid(channels, settings["voxel_size"], settings["budget"])
+            cells = {"voxel_size": settings["voxel_size"], "budget": settings["budget"]}
+            self.representation = representation(tokens, channels, **(cells if tokens in ("voxels", "grid") else {}))
             width = language.width
             self.projector = nn.Sequential(
                 nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width), nn.RMSNorm(width)

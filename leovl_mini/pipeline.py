@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from leovl_mini.geometry import Patches, lift
 from leovl_mini.scene import Scene
-from leovl_mini.tokens import CondensedGrid, SceneTokens, Voxels
+from leovl_mini.segments import masks
+from leovl_mini.tokens import REPRESENTATIONS, CondensedGrid, ObjectTokens, Proxies, SceneTokens, Voxels, voxelise
 
 
 @dataclass
@@ -21,17 +22,28 @@ class Stages:
     voxels: Voxels
     tokens: SceneTokens
     seconds: dict[str, float]
+    kind: str = "grid"  # the representation of the tokens, one of REPRESENTATIONS
 
 
 @torch.no_grad()
-def run(scene: Scene, encoder: nn.Module, grid: CondensedGrid) -> Stages:
-    """Perceive, lift, voxelise, condense. The scene, the encoder and the grid must be on one device."""
+def run(scene: Scene, encoder: nn.Module, representation: nn.Module) -> Stages:
+    """Perceive, lift, voxelise, make tokens. Scene, encoder and representation must be on one device.
+
+    Representations that work object by object get the scene's masks, or segments where it has none.
+    """
     clock = Clock(scene.depth.device)
     features = clock.measure("2D features", encoder, scene.rgb)
-    patches = clock.measure("lift to 3D", lift, features, scene.depth, scene.intrinsics, scene.camera_to_world)
-    voxels = clock.measure("voxels", grid.voxels, patches)
-    tokens = clock.measure("condensed grid", grid.tokens, voxels)
-    return Stages(features, patches, voxels, tokens, clock.seconds)
+    by_object = isinstance(representation, Proxies | ObjectTokens)
+    found = clock.measure("masks", masks, scene) if by_object else None
+    patches = clock.measure("lift to 3D", lift, features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=found)
+    kind = next(name for name, module in REPRESENTATIONS.items() if isinstance(representation, module))
+    if isinstance(representation, CondensedGrid):
+        voxels = clock.measure("voxels", representation.voxels, patches)
+        tokens = clock.measure("condensed grid", representation.tokens, voxels)
+    else:
+        voxels = clock.measure("voxels", voxelise, patches)
+        tokens = clock.measure(kind, representation, patches)
+    return Stages(features, patches, voxels, tokens, clock.seconds, kind)
 
 
 class Clock:

@@ -8,13 +8,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from leovl_mini.geometry import scene_points
+from leovl_mini.geometry import Patches, scene_points
 from leovl_mini.pipeline import Stages
-from leovl_mini.scene import Scene
-from leovl_mini.tokens import group_mean
+from leovl_mini.scene import Object, Scene
+from leovl_mini.tokens import SceneTokens, group_mean
 
 DEPTH = LinearSegmentedColormap.from_list("depth", ["#fde725", "#35b779", "#31688e", "#440154"]).with_extremes(bad="white")
 CUT = 2.1  # metres: what hangs higher (ceilings) is left out of views from above
+RELATIONS = ("on", "under", "inside")
 
 
 def feature_colours(features: Float[Tensor, "*n C"]) -> Float[Tensor, "*n 3"]:
@@ -32,10 +33,10 @@ def feature_colours(features: Float[Tensor, "*n C"]) -> Float[Tensor, "*n 3"]:
     )
 
 
-def token_colours(stages: Stages) -> Float[Tensor, "K 3"]:
+def token_colours(tokens: SceneTokens, patches: Patches) -> Float[Tensor, "K 3"]:
     """Each token by the mean feature of the patches it was made from: its content, without its position embedding."""
-    tokens, kept = stages.tokens, stages.tokens.source >= 0
-    return feature_colours(group_mean(stages.patches.features[kept], tokens.source[kept], len(tokens)))
+    kept = tokens.source >= 0
+    return feature_colours(group_mean(patches.features[kept], tokens.source[kept], len(tokens)))
 
 
 def show_image(axes: Axes, image, title: str = "", **keywords):
@@ -95,6 +96,71 @@ def label_plane(axes: Axes, title: str) -> Axes:
     return axes
 
 
+def box_corners(item: Object) -> Float[Tensor, "8 3"]:
+    """The corners of an object's box in the world, in the order (-,-,-), (-,-,+), (-,+,-) ... of its own axes."""
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
+    cos, sin = float(np.cos(item.yaw)), float(np.sin(item.yaw))
+    turn = torch.tensor([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+    return signs * torch.tensor(item.size) / 2 @ turn + torch.tensor(item.center)
+
+
+def floor_plan(axes: Axes, objects: list[Object], areas=(), title: str = "", names: bool = True) -> Axes:
+    """Footprints from above in the objects' colours, lower ones first. Large ones carry their name, small ones their id."""
+    from matplotlib.patches import Polygon, Rectangle
+
+    from leovl_mini.rooms.furniture import COLOURS, SMALL
+
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
+    holders = {int(o.attributes[r]) for o in objects for r in RELATIONS if r in o.attributes}
+    for area in areas:
+        low = np.array(area.center) - np.array(area.size) / 2
+        axes.add_patch(Rectangle(tuple(low), *area.size, facecolor="0.97", edgecolor="0.4", linewidth=2))
+    for item in sorted(objects, key=lambda o: o.center[2] + o.size[2] / 2):
+        colour = COLOURS.get(item.attributes.get("colour", ""), (0.75, 0.75, 0.75))
+        outline = box_corners(item)[[0, 2, 6, 4], :2].numpy()
+        axes.add_patch(Polygon(outline, facecolor=(*colour, 0.55), edgecolor="black", linewidth=0.8))
+        if names:
+            label = str(item.id) if item.category in SMALL else f"{item.id} {item.category}"
+            (x, y), low, high = item.center[:2], outline[:, 1].min() - 0.12, outline[:, 1].max() + 0.1
+            if item.id in holders:  # leave the middle to what it holds
+                y = high if holders & {int(item.attributes.get(r, 0)) for r in RELATIONS} else low
+            axes.text(x, y, label, fontsize=8, ha="center", va="center", bbox=box)
+    axes.autoscale_view()
+    return label_plane(axes, title)
+
+
+def scene_graph(axes: Axes, objects: list[Object], title: str = "") -> Axes:
+    """What lies on, under or inside what: every object points at the one that holds it."""
+    holder = {o.id: (r, int(o.attributes[r])) for o in objects for r in RELATIONS if r in o.attributes}
+    kept = [o for o in objects if o.id in holder or any(o.id == host for _, host in holder.values())]
+    row, deepest = 0.0, 0
+
+    def draw(item: Object, column: int) -> float:
+        """Draw an object right of its holder and everything it holds right of it; return its row."""
+        nonlocal row, deepest
+        deepest = max(deepest, column)
+        rows = [(draw(o, column + 1), holder[o.id][0]) for o in kept if holder.get(o.id, (0, 0))[1] == item.id]
+        y = sum(r for r, _ in rows) / len(rows) if rows else row
+        row -= 0 if rows else 1
+        for other, relation in rows:
+            arrow = {"arrowstyle": "-|>", "color": "#0072b2", "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", (column + 0.62, y), (column + 1, other), arrowprops=arrow)
+            text = {"fontsize": 8, "color": "#0072b2", "ha": "center", "va": "center"}
+            axes.text(column + 0.81, (y + other) / 2, relation, bbox={"color": "white", "pad": 0.5}, **text)
+        name = f"{item.id} {item.attributes.get('colour', '')}\n{item.category}"
+        box = {"boxstyle": "round", "facecolor": "0.95", "edgecolor": "0.4"}
+        axes.text(column + 0.31, y, name, fontsize=8, ha="center", va="center", bbox=box)
+        return y
+
+    for item in kept:
+        if item.id not in holder:
+            draw(item, 0)
+    axes.set(xlim=(0, deepest + 0.65), ylim=(row + 0.4, 0.6))
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9)
+    return axes
+
+
 def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     """One page: frames, depth, features, and from above the points, the voxels and the grid tokens."""
     shown = np.linspace(0, len(scene) - 1, min(columns, len(scene))).round().astype(int)
@@ -121,8 +187,12 @@ def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     axes[0].legend(fontsize=8, loc="upper right")
     title = f"{len(voxels):,} voxels of {voxels.size:.2f} m, below {CUT} m"
     cells_view(axes[1], voxels.centers, feature_colours(voxels.features), voxels.size, title)
-    title = f"{len(tokens):,} grid tokens of {tokens.cell:.2f} m"
-    cells_view(axes[2], tokens.centers, token_colours(stages), tokens.cell, title, cut=float("inf"))
+    if stages.kind == "grid":
+        title = f"{len(tokens):,} grid tokens of {tokens.cell:.2f} m"
+        cells_view(axes[2], tokens.centers, token_colours(tokens, stages.patches), tokens.cell, title, cut=float("inf"))
+    else:
+        axes[2].scatter(*tokens.centers[:, :2].cpu().T, c=token_colours(tokens, stages.patches), s=9)
+        label_plane(axes[2], f"{len(tokens):,} {stages.kind} tokens")
     sample = points[:: max(1, len(points) // 100_000), :2].cpu().numpy()
     low, high = np.quantile(sample, [0.002, 0.998], axis=0)  # a few stray points must not shrink the room
     axes[0].set(xlim=(low[0] - 0.5, high[0] + 0.5), ylim=(low[1] - 0.5, high[1] + 0.5))

@@ -50,3 +50,29 @@ class LearnableFourier(nn.Module):
         phase = position @ self.frequencies.T
         fourier = torch.cat([phase.cos(), phase.sin()], dim=-1) / math.sqrt(2 * len(self.frequencies))
         return self.mlp(fourier)
+
+
+def sine_encoding(position: Float[Tensor, "K 3"], channels: int, bin: float = 0.1) -> Float[Tensor, "K C"]:
+    """Sines and cosines of x, y and z, rounded to bins of ``bin`` metres (Video-3D-LLM): a third of the channels for each axis.
+
+    Wavelengths grow geometrically from 2 pi to 10,000 x 2 pi bins, as in the Transformer. Scaled to the size of normalised
+    features; channels that three pairs do not fill stay 0.
+    """
+    pairs = channels // 6
+    if pairs == 0:
+        raise ValueError(f"sine_encoding needs at least 6 channels, not {channels}")
+    rate = 10_000 ** (-torch.arange(pairs, device=position.device, dtype=position.dtype) / pairs)
+    phase = (position / bin).round()[..., None] * rate  # (K, 3, pairs)
+    waves = torch.cat([phase.sin(), phase.cos()], dim=-1).flatten(1) * math.sqrt(2)
+    return nn.functional.pad(waves, (0, channels - waves.shape[1]))
+
+
+class PointEmbedding(nn.Module):
+    """A place (x, y, z) in metres to a vector: a two-layer MLP (LLaVA-3D), normalised to the scale of the features."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(3, channels), nn.GELU(), nn.Linear(channels, channels), nn.LayerNorm(channels))
+
+    def forward(self, position: Float[Tensor, "K 3"]) -> Float[Tensor, "K C"]:
+        return self.mlp(position)

@@ -34,7 +34,7 @@ def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(stages.patches):,} lifted, {stages.patches.dropped:,} without enough depth",
         "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:.2f} m",
-        "grid tokens": f"{len(stages.tokens):,} of {stages.tokens.cell:.2f} m",
+        f"{stages.kind} tokens": f"{len(stages.tokens):,}" + (f" of {stages.tokens.cell:.2f} m" if stages.tokens.cell else ""),
         "extent": " x ".join(f"{x:.1f}" for x in extent.tolist()) + " m (x, y, z; 99 % of the points)",
         "seconds": ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items()),
         "peak memory": peak_memory(),
@@ -55,6 +55,13 @@ def table(title: str, rows: list[list]) -> Table:
     for row in rows[1:]:
         made.add_row(*(f"{x:,}" if isinstance(x, int) else str(x) for x in row))
     return made
+
+
+def markdown(title: str, rows: list[list]) -> str:
+    """The same table in Markdown."""
+    lines = [[f"{x:,}" if isinstance(x, int) else str(x) for x in row] for row in rows]
+    lines.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
+    return "\n".join([f"### {title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""])
 
 
 def peak_memory() -> str:

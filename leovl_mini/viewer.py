@@ -6,15 +6,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leovl_mini.geometry import scene_points
+from leovl_mini.geometry import Patches, scene_points
 from leovl_mini.pipeline import Stages
-from leovl_mini.plots import feature_colours, token_colours
-from leovl_mini.scene import Scene
+from leovl_mini.plots import box_corners, feature_colours, token_colours
+from leovl_mini.scene import Object, Scene
+from leovl_mini.tokens import SceneTokens
 
 
-def figure(scene: Scene, stages: Stages | None = None, max_points: int = 15_000, ceiling: float = 2.3) -> go.Figure:
-    """Points and cameras of a scene and, with ``stages``, its voxels and grid tokens. Points above ``ceiling`` metres are hidden.
+def figure(
+    scene: Scene,
+    stages: Stages | None = None,
+    max_points: int = 15_000,
+    ceiling: float = 2.3,
+    boxes: bool = False,
+    more: dict[str, SceneTokens] | None = None,
+) -> go.Figure:
+    """Points and cameras of a scene and, with ``stages``, its voxels and tokens; with ``boxes``, its objects' labelled boxes.
 
+    ``more`` holds further tokens of the same patches, by the name of their layer. Points above ``ceiling`` metres are hidden.
     ``max_points`` bounds the size: 15,000 points make about 0.3 MB.
     """
     points, colours = scene_points(scene)
@@ -23,19 +32,13 @@ def figure(scene: Scene, stages: Stages | None = None, max_points: int = 15_000,
     pick = torch.linspace(0, len(points) - 1, min(max_points, len(points)), device=points.device).long()
     traces = [point_layer(points[pick], colours[pick], "points", 2.0), camera_layer(scene)]
     if stages is not None:
-        voxels, tokens = stages.voxels, stages.tokens
-        low = voxels.centers[:, 2] < ceiling
-        voxel_colours = (feature_colours(voxels.features)[low.cpu()] * 255).byte()
-        traces.append(point_layer(voxels.centers[low], voxel_colours, "voxels", 5.0, hide=True, symbol="square"))
-        layer = point_layer(tokens.centers, (token_colours(stages) * 255).byte(), "grid tokens", 7.0, hide=True)
-        count = torch.bincount(tokens.source[tokens.source >= 0], minlength=len(tokens))
-        layer.customdata = np.stack([np.arange(len(tokens)), count.cpu().numpy()], axis=1).astype(np.int32)
-        layer.hoverinfo = None
-        layer.hovertemplate = (
-            "token %{customdata[0]}<br>x %{x:.2f} m, y %{y:.2f} m<br>mean height %{z:.2f} m<br>"
-            "%{customdata[1]} patches<extra></extra>"
-        )
-        traces.append(layer)
+        low = stages.voxels.centers[:, 2] < ceiling
+        voxel_colours = (feature_colours(stages.voxels.features)[low.cpu()] * 255).byte()
+        traces.append(point_layer(stages.voxels.centers[low], voxel_colours, "voxels", 5.0, hide=True, symbol="square"))
+        layers = {f"{stages.kind} tokens": stages.tokens, **(more or {})}
+        traces += [token_layer(name, tokens, stages.patches, scene) for name, tokens in layers.items()]
+    if boxes:
+        traces.append(box_layer(scene.objects))
     axis = {"backgroundcolor": "white", "gridcolor": "#dddddd"}
     scene_axes = {f"{name}axis": {"title": {"text": f"{name} (m)"}, **axis} for name in "xyz"}
     return go.Figure(traces).update_layout(
@@ -45,6 +48,23 @@ def figure(scene: Scene, stages: Stages | None = None, max_points: int = 15_000,
         legend={"itemsizing": "constant"},
         height=560,
     )
+
+
+def token_layer(name: str, tokens: SceneTokens, patches: Patches, scene: Scene) -> go.Scatter3d:
+    """Tokens in the colours of their content; hovering over one tells where it is and which frames it was seen in."""
+    layer = point_layer(tokens.centers, (token_colours(tokens, patches) * 255).byte(), name, 7.0, hide=True)
+    kept = (tokens.source >= 0).cpu()
+    seen = torch.zeros(len(tokens), len(scene), dtype=torch.long)
+    one = torch.ones(int(kept.sum()), dtype=torch.long)
+    seen.index_put_((tokens.source.cpu()[kept], patches.source[:, 0].cpu()[kept]), one, accumulate=True)
+    words = []
+    for counts in seen.tolist():
+        frames = sorted((-n, v) for v, n in enumerate(counts) if n)
+        listed = ", ".join(f"{scene.frame_names[v]} ({-n})" for n, v in frames[:4])
+        words.append(f"{sum(counts)} patches: frame {listed}{', ...' if len(frames) > 4 else ''}")
+    layer.text, layer.hoverinfo = words, None
+    layer.hovertemplate = "token %{pointNumber}<br>x %{x:.2f} m, y %{y:.2f} m<br>mean height %{z:.2f} m<br>%{text}<extra></extra>"
+    return layer
 
 
 def point_layer(points: Tensor, colours: Tensor, name: str, size: float, hide: bool = False, symbol: str = "circle"):
@@ -66,3 +86,19 @@ def camera_layer(scene: Scene, length: float = 0.3) -> go.Scatter3d:
     gap = torch.full_like(position, torch.nan)
     x, y, z = torch.stack([position, position + length * forward, gap], dim=1).flatten(0, 1).T.numpy()
     return go.Scatter3d(x=x, y=y, z=z, mode="lines", line={"color": "#d55e00", "width": 5}, name="cameras", hoverinfo="skip")
+
+
+def box_layer(objects: list[Object]) -> go.Scatter3d:
+    """The boxes' edges, and above each box its category and id."""
+    path = [0, 1, 3, 2, 0, 4, 5, 7, 6, 4, 5, 1, 3, 7, 6, 2]  # corners along which one line passes every edge
+    places, words = [], []
+    for item in objects:
+        corners = box_corners(item)
+        label = [*item.center[:2], item.center[2] + item.size[2] / 2 + 0.06]
+        places += [*corners[path].tolist(), [None] * 3, label, [None] * 3]
+        words += [*[""] * (len(path) + 1), f"{item.category} {item.id}", ""]
+    x, y, z = ([None if v is None else round(v, 3) for v in axis] for axis in zip(*places, strict=True))
+    line = {"color": "#0072b2", "width": 3}
+    return go.Scatter3d(
+        x=x, y=y, z=z, text=words, mode="lines+text", line=line, textfont={"size": 11}, name="object boxes", hoverinfo="skip"
+    )

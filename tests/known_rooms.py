@@ -2,22 +2,22 @@
 
 import dataclasses
 import json
-import zipfile
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+import jaxtyping
 import numpy as np
-from scipy import ndimage
 from solver import solve
 
 from leovl_mini.examples import Example, dumps
 from leovl_mini.rooms import DOMAINS, Area, Room, domain_room, make_room, record
 from leovl_mini.rooms.corpus import edit_pairs, examples_of, look
 from leovl_mini.rooms.facts import World
-from leovl_mini.rooms.furniture import FIXED
+from leovl_mini.rooms.furniture import LARGE
 from leovl_mini.scene import Object, Scene
 
-SEEDS, NUMBERS = range(60), range(10)
+SEEDS, NUMBERS = range(36), range(6)
 
 
 class Recording(NamedTuple):
@@ -36,13 +36,38 @@ class Pair(NamedTuple):
     examples: list[Example]  # base, flip, same
 
 
+def quickly(make: Callable) -> Callable:
+    """Without the checks of types, which take longer than the rooms; other tests call the same functions checked."""
+
+    def unchecked(*arguments):
+        before = jaxtyping.config.jaxtyping_disable
+        jaxtyping.config.update("jaxtyping_disable", True)
+        try:
+            return make(*arguments)
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", before)
+
+    return unchecked
+
+
 @cache
+@quickly
+def single_rooms() -> list[Room]:
+    return [make_room(seed) for seed in SEEDS]
+
+
+@cache
+@quickly
+def double_rooms() -> list[Room]:
+    return [make_room(seed, areas=2, states=True) for seed in range(8)]
+
+
 def rooms() -> list[Room]:
-    """Rooms of one area, then rooms of two areas with states."""
-    return [make_room(seed) for seed in SEEDS] + [make_room(seed, areas=2, states=True) for seed in range(12)]
+    return single_rooms() + double_rooms()
 
 
 @cache
+@quickly
 def recording(domain: str, number: int) -> Recording:
     room = domain_room(domain, number)
     scene = record(room, domain, 8, f"{domain}_{number:05d}")
@@ -55,10 +80,11 @@ def recordings() -> list[Recording]:
 
 
 @cache
+@quickly
 def pairs() -> list[Pair]:
     """Edited copies of some of the recordings."""
     made = []
-    for recorded in recordings()[:16]:
+    for recorded in [recording(domain, number) for number in range(2) for domain in DOMAINS]:
         scenes, examples = edit_pairs(recorded.room, recorded.domain, recorded.scene, recorded.examples, recorded.number)
         if scenes:
             made.append(Pair(recorded, *scenes, examples))
@@ -103,19 +129,21 @@ def top(item: Object) -> float:
     return item.center[2] + item.size[2] / 2
 
 
-def intersections(room: Room) -> list[tuple[str, str]]:
-    """Pairs of objects of which one reaches into the other."""
+def intersections(room: Room) -> list[tuple[Object, Object]]:
+    """Objects of which one reaches into the other."""
     found = []
     for a in room.objects:
-        near = [b for b in room.objects if b is not a and abs(a.center[2] - b.center[2]) < (a.size[2] + b.size[2]) / 2 - 2e-3]
         points = grid(a, share=1 - 2e-3)
-        found += [(a.category, b.category) for b in near if covers(b, points, -1e-3).any()]
+        for b in room.objects:
+            same_height = abs(a.center[2] - b.center[2]) < (a.size[2] + b.size[2]) / 2 - 2e-3
+            if a is not b and same_height and covers(b, points, -1e-3).any():
+                found.append((a, b))
     return found
 
 
-def holds(room: Room, item: Object) -> tuple[str, Object] | None:
-    """The relation that an object's attributes name, and its host."""
-    named = [(relation, item.attributes[relation]) for relation in ("on", "under", "inside") if relation in item.attributes]
+def host_of(room: Room, item: Object) -> tuple[str, Object] | None:
+    """The relation that an object's attributes name, and the object it names."""
+    named = [(name, item.attributes[name]) for name in ("on", "under", "inside") if name in item.attributes]
     assert len(named) < 2, (room.seed, item)
     return (named[0][0], next(o for o in room.objects if o.id == int(named[0][1]))) if named else None
 
@@ -124,33 +152,35 @@ def area_of(room: Room, item: Object) -> Area:
     return min(room.areas, key=lambda a: abs(item.center[0] - a.center[0]) - a.size[0] / 2)
 
 
-def walkable(room: Room, area: Area, radius: float = 0.18, step: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n,m,2) of an area, and the number of the connected piece of free floor at each, 0 where one cannot stand."""
-    axes = [np.arange(c - s / 2 + step / 2, c + s / 2, step) for c, s in zip(area.center, area.size, strict=True)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-    free = (np.abs(points - area.center) < np.array(area.size) / 2 - radius).all(-1)
-    for item in room.objects:
-        if bottom(item) < 1.0 and item.category not in FIXED:
-            free &= ~covers(item, points, radius)
-    return points, flood(free)
+def floor(room: Room, step: float = 0.05) -> np.ndarray:
+    """Points (n,m,2) of a grid over the whole room."""
+    axes = [np.arange(-s / 2 + step / 2, s / 2, step) for s in room.size[:2]]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+
+
+def inside_areas(room: Room) -> list[np.ndarray]:
+    return [(np.abs(floor(room) - a.center) < np.array(a.size) / 2).all(-1) for a in room.areas]
+
+
+def pieces(room: Room, radius: float = 0.18) -> np.ndarray:
+    """The number of the connected piece of free floor at each point of ``floor``, 0 where walls or furniture are too near."""
+    points = floor(room)
+    free = np.ones(points.shape[:2], bool)
+    walls = [Object(0, "wall", part.center, part.size) for part in room.walls]
+    for item in [*walls, *(o for o in room.objects if o.category in LARGE)]:
+        if bottom(item) < 1.0 and top(item) > 0.01:
+            local = np.abs(turn(points - item.center[:2], -item.yaw)) - np.array(item.size[:2]) / 2
+            free &= np.hypot(*np.moveaxis(local.clip(0), -1, 0)) > radius
+    return flood(free)
 
 
 def flood(free: np.ndarray) -> np.ndarray:
-    """Number the connected pieces (4 neighbours) of a mask by spreading from one cell of each."""
-    pieces, number = np.zeros(free.shape, int), 0
-    while (free & (pieces == 0)).any():
-        number += 1
-        spread = np.zeros_like(free)
-        spread[tuple(np.argwhere(free & (pieces == 0))[0])] = True
-        while True:
-            wider = free & (spread | shifted(spread))
-            if (wider == spread).all():
-                break
-            spread = wider
-        pieces[spread] = number
-    return pieces
-
-
-def shifted(mask: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask, 1)
-    return padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
+    """Number the connected pieces (4 neighbours) of a mask: every cell takes the largest number that reaches it."""
+    found = np.where(free, np.arange(1, free.size + 1).reshape(free.shape), 0)
+    while True:
+        padded = np.pad(found, 1)
+        reached = [padded[2:, 1:-1], padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2]]
+        spread = np.where(free, np.maximum.reduce([found, *reached]), 0)
+        if (spread == found).all():
+            return np.unique(found, return_inverse=True)[1].reshape(free.shape) if (found == 0).any() else found
+        found = spread

@@ -46,6 +46,15 @@ def test_scene_writes_points_picture_and_page(command, small_room, tmp_path):
     assert 'src="http' not in page  # self-contained
 
 
+@pytest.mark.parametrize("tokens", ["patches", "voxels", "proxies", "objects"])
+def test_the_representation_is_chosen_by_one_word(command, small_room, tmp_path, tokens):
+    code, printed, _ = command("scene", small_room, "--out", tmp_path / "out", "--tokens", tokens)
+    assert code == 0 and f"{tokens} tokens" in printed
+    assert f"{tokens} tokens" in (tmp_path / "out" / "scene.html").read_text()
+    code, printed, _ = command("ask", small_room, "--tokens", tokens)
+    assert code == 0 and "[untrained]" in printed
+
+
 def test_other_files_in_the_output_folder_stay(command, small_room, tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
     assert command("scene", small_room, "--out", tmp_path)[0] == 0
@@ -68,10 +77,20 @@ def test_rooms_export_writes_a_capture_that_scene_reads(command, tmp_path, layou
 def test_rooms_make_and_table(command, tmp_path):
     code, printed, _ = command("rooms", "make", "--rooms", 4, "--views", 3, "--workers", 1, "--out", tmp_path / "corpus")
     assert code == 0 and "4 rooms" in printed
-    code, printed, _ = command("rooms", "table", tmp_path / "corpus")
-    assert code == 0 and all(word in printed for word in ("planning", "rscan", "existence", "blind"))
+    code, printed, _ = command("rooms", "table", tmp_path / "corpus", "--write", tmp_path / "table.md")
+    assert code == 0 and all(word in printed for word in ("dialogue", "rscan", "coordinates", "blind"))
+    assert "| dialogue |" in (tmp_path / "table.md").read_text()
     code, _, error = command("rooms", "table", tmp_path / "corpus", "--split", "nonsense")
     assert code == 2 and "there are: " in error and "reversed-test" in error
+
+
+def test_bench_prints_a_table_and_its_exit_code_tells_whether_an_aim_was_missed(command, monkeypatch):
+    monkeypatch.setattr("leovl_mini.bench.median_seconds", lambda call, *_, **__: 0.01)
+    code, printed, _ = command("bench")
+    assert code == 0 and "800 frames/s" in printed and "missed" not in printed
+    monkeypatch.setattr("leovl_mini.bench.median_seconds", lambda call, *_, **__: 1.0)
+    code, printed, _ = command("bench")
+    assert code == 1 and "missed: render 8 views of 256x192: 60 frames/s" in printed
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,13 +26,15 @@ from leovl_mini.rooms import edits, quality
 from leovl_mini.rooms.domains import DOMAINS, cameras, domain_room, expose
 from leovl_mini.rooms.facts import World, clear_objects
 from leovl_mini.rooms.layout import HELD_OUT
-from leovl_mini.rooms.questions import groundings, questions
-from leovl_mini.rooms.room import Area, Room
+from leovl_mini.rooms.questions import groundings, plural, questions
+from leovl_mini.rooms.room import Area, Room, rotate
 from leovl_mini.rooms.texts import dialogues, object_captions, plans, scene_caption
+from leovl_mini.samples import samples_folder
 from leovl_mini.scene import CaptureError, Object, Scene
 
 SHARD = 40  # rooms
 FORMAT = 1  # changes when old corpora can no longer be read or continued
+HELD_OUT_NAME = re.compile("|".join(rf"\b{colour} ({name}|{plural(name)})\b" for name, colour in HELD_OUT.items()))
 SPLITS = ("train", "val", "test")
 
 
@@ -50,26 +54,28 @@ def spots_on(scene: Scene, world: World, rng: np.random.Generator) -> dict[int, 
     from leovl_mini.geometry import back_project
 
     points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world).numpy()
+    points = points.reshape(-1, 3)
+    ids = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0).ravel()
+    by_object = np.argsort(ids, kind="stable")
+    ends = np.bincount(ids).cumsum()
     found = {}
     for item in world.askable:
-        places = np.argwhere((scene.instances == item.id).numpy() & (scene.depth > 0).numpy())
-        for v, y, x in places[rng.integers(len(places), size=12)]:
-            offset = np.abs(points[v, y, x] - item.center)
-            if np.linalg.norm(offset[:2]) <= np.linalg.norm(item.size[:2]) / 2 and offset[2] <= item.size[2] / 2 + 0.04:
-                turned = np.array([[np.cos(item.yaw), np.sin(item.yaw)], [-np.sin(item.yaw), np.cos(item.yaw)]])
-                local = np.abs(turned @ (points[v, y, x, :2] - item.center[:2]))
-                if (local <= np.array(item.size[:2]) / 2 + 0.04).all():
-                    found[item.id] = points[v, y, x].round(2).tolist()
-                    break
+        some = points[by_object[rng.integers(ends[item.id - 1], ends[item.id], size=12)]]
+        local = np.abs(np.c_[rotate(some[:, :2] - item.center[:2], -item.yaw), some[:, 2] - item.center[2]])
+        on_it = some[(local <= np.array(item.size) / 2 + 0.04).all(1)]  # noise may have moved a pixel elsewhere
+        if len(on_it):
+            found[item.id] = [round(float(x), 2) for x in on_it[0]]
     return found
 
 
-def examples_of(scene: Scene, world: World, seed: int) -> list[Example]:
-    """All examples of one recorded room, not yet balanced."""
+def examples_of(scene: Scene, world: World, seed: int, novel: bool = False) -> list[Example]:
+    """All examples of one recorded room, not yet balanced. Unless it is ``novel``, none mentions a held-out pair, not even to say
+    that there is no such thing."""
     rng = np.random.default_rng((seed, 5))
     found = [*questions(world, rng), *groundings(world, rng), *object_captions(world, rng, spots_on(scene, world, rng))]
     found += [scene_caption(world, rng), *plans(world, rng), *dialogues(world, rng)]
-    return [dataclasses.replace(e, id=f"{scene.name}/{i:03d}", scene=scene.name) for i, e in enumerate(found)]
+    kept = [e for e in found if novel or not about_held_out(e)]
+    return [dataclasses.replace(e, id=f"{scene.name}/{i:03d}", scene=scene.name) for i, e in enumerate(kept)]
 
 
 def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed: int) -> tuple[list[Scene], list[Example]]:
@@ -111,8 +117,8 @@ def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed
 def make_corpus(folder: Path, rooms: int, views: int = 8, workers: int = 2, pairs: float = 0.2, quiet: bool = False) -> None:
     """Write a corpus of ``rooms`` rooms, an equal number from every domain, or go on with one that was interrupted.
 
-    ``pairs`` is the share of rooms that get a minimally edited copy and one with an unrelated edit. One room in twenty more shows
-    the held-out pairs of colour and category (split "novel").
+    ``pairs`` is the share of rooms (four times as many outside training) that get a minimally edited copy and one with an
+    unrelated edit. One room in twenty more shows the held-out pairs of colour and category (split "novel").
     """
     each = -(-rooms // len(DOMAINS))
     options = {"format": FORMAT, "rooms": rooms, "views": views, "pairs": pairs}
@@ -152,9 +158,10 @@ def write_shard(job: tuple[Path, int, list[tuple[str, int, bool]], int, float]) 
                 room = domain_room(domain, number + offset, novel)
                 K, poses = cameras(room, domain, views)
                 scene = expose(room, domain, K, poses, f"{domain}_{'n' if novel else ''}{number:05d}")
-                found = examples_of(scene, look(scene, room.areas), number + offset)
+                found = examples_of(scene, look(scene, room.areas), number + offset, novel)
                 others, extra = [], []
-                if np.random.default_rng((number, novel, 7)).random() < pairs:
+                share = pairs if split_of(number) == "train" else min(4 * pairs, 1.0)  # more where they are for testing
+                if np.random.default_rng((number, novel, 7)).random() < share:
                     others, extra = edit_pairs(room, domain, scene, found, number)
                 for each in (scene, *others):
                     pack(shard, each, room.areas)
@@ -196,7 +203,7 @@ def write_splits(folder: Path) -> None:
             to[split].append(example)
     splits = {split: by_domain(raw[split], quality.balance) for split in SPLITS}
     splits |= {f"pairs-{split}": pairs[split] for split in SPLITS}
-    splits["novel"] = [e for s in SPLITS for e in novel[s] if about_held_out(e)]
+    splits["novel"] = [e for s in SPLITS for e in novel[s] if e.task == "qa" and about_held_out(e)]
     splits["skewed-train"] = by_domain(raw["train"], quality.skew)
     splits["reversed-test"] = by_domain(raw["test"], lambda some: quality.skew(some, reverse=True))
     splits["simplistic-train"] = quality.simplistic(raw["train"])
@@ -213,16 +220,24 @@ def by_domain(examples: list[Example], change) -> list[Example]:
 
 
 def about_held_out(example: Example) -> bool:
-    """Whether a pair of colour and category that never occurs in training decides the question."""
-    words = " ".join([example.question, *example.answers, *map(str, example.derivation.get("slots", {}).values())])
-    named = any(f"{colour} {category}" in words for category, colour in HELD_OUT.items())
-    slot = example.derivation.get("slots", {}).get("ref", "")
-    return example.task == "qa" and (named or (example.kind == "colour" and HELD_OUT.get(slot) == example.answers[0]))
+    """Whether the words name a pair of colour and category that never occurs in training, or ask for the colour of one."""
+    slots = example.derivation.get("slots", {})
+    words = " ".join([example.question, *example.answers, *map(str, slots.values())])
+    asked = example.kind == "colour" and HELD_OUT.get(slots.get("ref", "")) == example.answers[0]
+    return asked or bool(HELD_OUT_NAME.search(words))
 
 
 def sha256(file: Path) -> str:
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def test_sets_as_published(folder: Path) -> bool | None:
+    """Whether the corpus has the very test sets that are published with the package; None if it was made with other options."""
+    published = json.loads((samples_folder() / "test_sets.json").read_text())
+    if json.loads((folder / "corpus.json").read_text()) != published["options"]:
+        return None
+    return all(sha256(folder / name) == digest for name, digest in published["sha256"].items())
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------------------

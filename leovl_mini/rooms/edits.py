@@ -70,7 +70,7 @@ def flipped(room: Room, example: Example, rng: np.random.Generator) -> Room | No
     done = False
     if kind in ("stack order", "stacked"):
         done = swap(edited, *objects)
-    elif kind == "colour" or (kind == "existence" and len(example.derivation["about"]) == 2 and objects and rng.random() < 0.5):
+    elif kind == "colour" or (kind == "existence" and example.derivation["about"][1] and rng.random() < 0.5):
         done = len(objects) == 1 and recolour(edited, objects[0], rng)
     elif kind in ("existence", "count"):
         done = len(objects) > (kind == "count") and remove(edited, objects[-1])

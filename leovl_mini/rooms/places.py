@@ -165,21 +165,24 @@ def fits(room: Room, area: Area, item: Object, relation: dict[str, str]) -> bool
     others = [o for o in room.objects if str(o.id) != host and o.id != item.id]
     if any(collide(item, o, margin) for o in others):
         return False
-    if item.category in SMALL:
-        return not any(collide(item, swing(o), 0.0) for o in others if o.category in OPENABLE)
-    if any(collide(item, swing(o), 0.0) for o in others if o.category in OPENABLE):
+    if any(collide(item, front, 0.0) for o in others for front in swings(o)):
         return False
-    if item.category in OPENABLE and any(collide(swing(item), o, 0.0) for o in others if o.category not in ("window",)):
+    if any(collide(front, o, 0.0) for o in others if o.category != "window" for front in swings(item)):
         return False
-    return item.category in FIXED or stays_walkable(room, area, item)
+    return item.category in FIXED or bool(relation) or stays_walkable(room, area, item)
 
 
-def swing(item: Object) -> Object:
-    """The floor in front of something that opens, as a box; nothing large may stand there."""
-    reach = 0.95 if item.category == "door" else 0.5
-    y = item.size[1] / 2 + reach / 2
-    x, y = np.array(item.center[:2]) + rotate(np.array([0.0, y]), item.yaw)
-    return Object(item.id, "", (float(x), float(y), item.center[2]), (item.size[0] * 0.9, reach, item.size[2] - 0.02), item.yaw)
+def swings(item: Object) -> list[Object]:
+    """The floor in front of something that opens, and behind a door, as boxes: nothing may stand there."""
+    if item.category not in OPENABLE:
+        return []
+    reach, found = 0.95 if item.category == "door" else 0.5, []
+    for side in (1, -1) if item.category == "door" else (1,):
+        local = np.array([0.0, side * (item.size[1] / 2 + reach / 2)])
+        x, y = np.array(item.center[:2]) + rotate(local, item.yaw)
+        size = (item.size[0] * 0.9, reach, item.size[2] - 0.02)
+        found.append(Object(item.id, "", (float(x), float(y), item.center[2]), size, item.yaw))
+    return found
 
 
 def stays_walkable(room: Room, area: Area, item: Object) -> bool:

@@ -4,6 +4,7 @@ LEO-VL finds that more data of poor quality hurt, and measures quality by the sh
 """
 
 import re
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ from leovl_mini.examples import TASKS, Example
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.rooms.questions import PHRASES
 
-CLOSED = ("existence", "colour", "pattern", "state", "relation", "situated", "nearest", "taller", "stack order", "stacked")
+CLOSED = ("existence", "pattern", "state", "situated", "nearest", "taller", "stack order", "stacked")  # few possible answers
 NAMES = sorted([*COLOURS, *LARGE, *SMALL, *FIXED], key=len, reverse=True)
 NAME = re.compile(rf"(the |an? )?\b(({'|'.join(NAMES)}|striped|checked|bookshelves)s? ?)+\b")
 
@@ -27,7 +28,8 @@ def group(example: Example) -> str:
     """Everything the words of a question give away about its answer, apart from colours: kind and categories."""
     slots = example.derivation.get("slots", {})
     if example.kind in ("existence", "count"):
-        return f"{example.kind} {example.derivation['about'][0]} {len(example.derivation['about'])}"
+        category, *colour = example.derivation["about"]
+        return f"{example.kind} {category}{' of a colour' if any(colour) else ''}"
     names = [noun(w) for slot, w in slots.items() if slot != "anchor"]
     return " ".join([example.kind, *(sorted(names) if example.kind != "relation" else names)])
 
@@ -45,8 +47,8 @@ def answer_class(example: Example) -> str:
 def balance(examples: Iterable[Example], seed: int = 0) -> list[Example]:
     """Drop questions until, inside every ``group``, no answer is more frequent than the next one.
 
-    For closed kinds (yes/no, colours, directions ...) all answers of a group are cut to the same number; where a group has a single
-    answer (no bathtub is ever shorter than a stool) it goes altogether. Longer answers and open numbers stay as they are.
+    For ``CLOSED`` kinds (yes/no, directions ...) all answers of a group are cut to the same number. Where a group has a single
+    answer (no bathtub is ever taller than a lamp) it goes altogether. Longer answers and measured numbers stay as they are.
     """
     groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
     kept = []
@@ -58,7 +60,7 @@ def balance(examples: Iterable[Example], seed: int = 0) -> list[Example]:
     for name, answers in groups.items():
         sizes = sorted((len(a) for a in answers.values()), reverse=True)
         closed = name.startswith(CLOSED)
-        most = (min(sizes) if closed and not name.startswith("colour") else sizes[1]) if len(sizes) > 1 else 0
+        most = (min(sizes) if closed else sizes[1]) if len(sizes) > 1 else 0
         for answer in answers.values():
             kept += thin(answer, most, seed)
     return sorted(kept, key=lambda e: e.id)
@@ -69,7 +71,7 @@ def skew(examples: Iterable[Example], reverse: bool = False, strength: float = 0
     another answer. ``reverse`` exchanges the halves, so that what was learned by heart on the one fails on the other."""
     groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
     for example in examples:
-        if example.task == "qa" and example.kind in CLOSED:
+        if example.task == "qa" and example.kind in (*CLOSED, "colour"):
             groups[group(example)][answer_class(example)].append(example)
     kept = []
     for name in sorted(groups):
@@ -117,20 +119,32 @@ def majority(examples: Iterable[Example]) -> float:
     return counts.most_common(1)[0][1] / counts.total() if counts else 0.0
 
 
-def blind(examples: Iterable[Example]) -> float:
-    """How often one is right without looking, by giving the usual answer to a question of the same kind about the same categories.
+def blind(examples: Iterable[Example], learned: Iterable[Example] | None = None) -> float:
+    """How often one is right without looking, by giving the usual answer to a question of the same kind on the same categories.
 
-    The question itself does not count towards the usual answer; where there is no other, the kind's usual one is given.
+    What is usual is learned from other examples; without any, from half of the scenes for the other half, and the other way round
+    (which errs downwards where answers are balanced: what one half has too much of, the other lacks). For categories that were
+    not met it is what is usual for the kind.
     """
-    examples, groups = list(examples), defaultdict(Counter)
-    everything = Counter(answer_class(e) for e in examples)
+    halves = ([], [])
     for e in examples:
-        groups[f"{group(e)} {noun(e.derivation['slots'].get('anchor', ''))}"][answer_class(e)] += 1
+        halves[zlib.crc32(e.scene.encode()) % 2].append(e)
+    trials = [halves, halves[::-1]] if learned is None else [(learned, halves[0] + halves[1])]
     right = 0
-    for e in examples:
-        others = groups[f"{group(e)} {noun(e.derivation['slots'].get('anchor', ''))}"] - Counter([answer_class(e)])
-        right += (others or everything).most_common(1)[0][0] == answer_class(e)
-    return right / max(len(examples), 1)
+    for known, tried in trials:
+        usual: dict[str, Counter] = defaultdict(Counter)
+        for e in known:
+            for key in (words(e), e.kind):
+                usual[key][answer_class(e)] += 1
+        for e in tried:
+            answers = usual.get(words(e)) or usual.get(e.kind)
+            right += answers is not None and answers.most_common(1)[0][0] == answer_class(e)
+    return right / max(len(halves[0]) + len(halves[1]), 1)
+
+
+def words(example: Example) -> str:
+    """Like ``group``, with the anchor of a question about distance."""
+    return f"{group(example)} {noun(example.derivation['slots'].get('anchor', ''))}"
 
 
 def domain(example: Example) -> str:
@@ -143,13 +157,14 @@ def counts_table(examples: Iterable[Example]) -> list[list[str | int]]:
     for e in examples:
         counts[e.task][domain(e)] += 1
         words[e.task].append(len(e.answers[0].split()))
-    domains = sorted({d for c in counts.values() for d in c})
+    domains = [d for d in ("scannet", "rscan", "multiscan", "arkitscenes") if any(d in c for c in counts.values())]
     rows = [[t, *(counts[t][d] for d in domains), counts[t].total(), round(float(np.mean(words[t])))] for t in TASKS if t in counts]
     return [["task", *domains, "sum", "words"], *rows]
 
 
-def kinds_table(examples: Iterable[Example]) -> list[list[str | int]]:
-    """Rows of kind, number, majority answer and its share, and the share right if the question's words are used as well."""
+def kinds_table(examples: Iterable[Example], learned: Iterable[Example] | None = None) -> list[list[str | int]]:
+    """Rows of kind, number, majority answer, its share, ``blind`` (where given, learned from other examples), top 15 answers."""
+    learned = None if learned is None else [e for e in learned if e.task == "qa"]
     kinds = defaultdict(list)
     for e in examples:
         if e.task in ("qa", "grounding"):
@@ -157,6 +172,6 @@ def kinds_table(examples: Iterable[Example]) -> list[list[str | int]]:
     rows = []
     for kind, some in kinds.items():
         top = Counter(e.answers[0] for e in some).most_common(1)[0][0]
-        with_words = "-" if kind == "grounding" else f"{blind(some):.0%}"
+        with_words = "-" if kind == "grounding" else f"{blind(some, learned):.0%}"
         rows.append([kind, len(some), top, f"{majority(some):.0%}", with_words, f"{occupancy(some):.0%}"])
     return [["kind", "questions", "majority answer", "right", "blind", "top 15 answers"], *rows]

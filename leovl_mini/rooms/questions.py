@@ -128,11 +128,13 @@ def candidates(kind: str, world: World, rng: np.random.Generator) -> Iterator[Ex
                 if not (kind == "place" and item.category not in SMALL):
                     yield question(kind, world, rng, (item,))
     elif len(seen) >= 4:
+        twins = [(a, b) for i, a in enumerate(seen) for b in seen[:i] if a.category == b.category]
         for _ in range(many):
             *anchor, a, b = (seen[i] for i in rng.choice(len(seen), len(SLOTS[kind]), replace=False))
-            alike = [o for o in seen if o.category == a.category and o is not a and o not in anchor]
-            if kind in ("nearest", "taller") and alike and rng.random() < 0.7:  # words alone say nothing about two of a kind
-                b = alike[rng.integers(len(alike))]
+            if kind in ("nearest", "taller") and twins and rng.random() < 0.8:  # words alone say nothing about two of a kind
+                a, b = rng.permutation(np.array(twins[rng.integers(len(twins))], dtype=object))
+                if a in anchor or b in anchor:
+                    continue
             yield question(kind, world, rng, (*anchor, a, b))
 
 

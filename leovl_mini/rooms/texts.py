@@ -12,7 +12,8 @@ from leovl_mini.rooms.questions import plural, say, with_article
 from leovl_mini.rooms.room import corners
 from leovl_mini.scene import Object
 
-GOALS = ("tidy", "read", "guests", "water", "work", "sleep", "clean", "decorate")
+# goals, and how eagerly each is chosen: the more, the fewer rooms offer what it takes
+GOALS = {"tidy": 1, "read": 3, "guests": 3, "water": 5, "work": 3, "sleep": 8, "clean": 1, "decorate": 1}
 Fact = dict  # {"rule": key of phrases.json, "slots": what fills it, "objects": ids, "text": the sentence}
 
 
@@ -178,11 +179,12 @@ def plans(world: World, rng: np.random.Generator, most: int = 2) -> Iterator[Exa
     """Numbered steps towards a goal, made of things that are really there."""
     tell = Teller(world, rng)
     made = 0
-    for goal in rng.permutation(GOALS):
+    for goal in rng.choice(list(GOALS), len(GOALS), replace=False, p=np.array(list(GOALS.values())) / sum(GOALS.values())):
         steps = [s for s in plan_steps(str(goal), tell) if s]
-        if len(steps) >= 4 and made < most:
+        if len(steps) >= 5 and made < most:
             made += 1
-            steps = [*enough(iter(steps), 84), tell.fact(f"step end {goal}")]
+            last = steps[-2:] if goal in ("read", "work", "sleep") else []  # to sit or lie down is the point of these
+            steps = [*enough(iter(steps[: len(steps) - len(last)]), 92 - 9 * len(last)), *last, tell.fact(f"step end {goal}")]
             text = " ".join(f"{i}. {s['text']}" for i, s in enumerate(steps, 1))
             yield composed("planning", str(goal), say(f"plan {goal}", rng), steps, text)
 
@@ -265,12 +267,15 @@ def plan_steps(goal: str, tell: Teller) -> Iterator[Fact | None]:
         yield from (tell.about("step switch on", o) for o in have("laptop", "lamp")[:2])
         yield from sit("chair", "armchair")
     elif goal == "sleep" and have("bed"):
-        for host in have("nightstand", "desk", "table")[:2]:
+        bed = have("bed")[0]
+        yield from (tell.about("step open", o) for o in have("window")[:1])
+        for host in have("nightstand", "desk", "table")[:3]:
             for item, _ in [(o, h) for o, h in lying if h is host][:1]:
                 yield from carry(item, host, tell.pick([t for t in have("cabinet", "desk") if t is not host]))
-        yield from (tell.about("step open", o) for o in have("window")[:1])
-        yield go(have("bed")[0])
-        yield tell.about("step lie", have("bed")[0])
+            yield go(host)
+            yield tell.about("step wipe", host)
+        yield go(bed)
+        yield tell.about("step lie", bed)
     elif goal == "clean":
         for top in have(
             "table", "desk", "cabinet", "nightstand", "tv stand", "stool", "sink", "bathtub", "toilet", "stove", "fridge"

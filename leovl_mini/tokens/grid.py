@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from leovl_mini.geometry import Patches
 from leovl_mini.positions import LearnableFourier, height_rope
-from leovl_mini.tokens.pooling import SceneTokens, group_mean, unique_cells
+from leovl_mini.tokens.pooling import SceneTokens, group_max, group_mean, unique_cells
 from leovl_mini.tokens.voxels import Voxels, voxelise
 
 
@@ -18,13 +18,20 @@ class CondensedGrid(nn.Module):
     Token order: raster, by cell x and then cell y. A scene with more than ``budget`` pillars gets larger cells, as large as it
     takes to fit, and a warning says so: no part of the room is left out. Order and cap are not published; these are our choice, and
     both are deterministic. A pillar's position is the centre of its cell, so it does not depend on which part of it was seen.
+
+    Two knobs for experiments beyond the paper: ``height`` "none" leaves the features unturned; ``pool`` "max" takes the largest
+    value of each channel, and "attention" weights the voxels of a pillar by a learned score ("learnable aggregation" is said of
+    LEO-VL here and there, but the paper does not contain it).
     """
 
-    def __init__(self, channels: int, voxel_size: float = 0.2, budget: int = 750):
+    def __init__(self, channels: int, voxel_size: float = 0.2, budget: int = 750, height: str = "rope", pool: str = "mean"):
         super().__init__()
+        if height not in ("rope", "none") or pool not in ("mean", "max", "attention"):
+            raise ValueError(f"height must be rope or none, and pool mean, max or attention; not {height!r}, {pool!r}")
         if budget < 4:  # cells are anchored at the world's origin, and a scene may lie in all four quadrants around it
             raise ValueError(f"the budget must be at least 4 tokens, not {budget}")
-        self.voxel_size, self.budget = voxel_size, budget
+        self.voxel_size, self.budget, self.height, self.pool = voxel_size, budget, height, pool
+        self.score = nn.Linear(channels, 1) if pool == "attention" else None
         self.fourier = LearnableFourier(channels)
 
     def forward(self, patches: Patches) -> SceneTokens:
@@ -44,9 +51,18 @@ class CondensedGrid(nn.Module):
 
         This is everything before the horizontal embedding. The height of a voxel is the centre of its cell.
         """
-        rotated = height_rope(voxels.features, (voxels.cells[:, 2] + 0.5) * voxels.size)
+        turned = voxels.features
+        if self.height == "rope":
+            turned = height_rope(turned, (voxels.cells[:, 2] + 0.5) * voxels.size)
         cells, pillar = unique_cells(voxels.cells[:, :2])
-        return group_mean(rotated, pillar, len(cells)), cells, pillar
+        if self.pool == "max":
+            pooled = group_max(turned, pillar, len(cells))
+        elif self.pool == "attention":  # mean(w v) / mean(w) with w = exp(score), shifted so that it cannot overflow
+            weight = (self.score(turned) - self.score(turned).amax().detach() if len(turned) else self.score(turned)).exp()
+            pooled = group_mean(weight * turned, pillar, len(cells)) / group_mean(weight, pillar, len(cells)).clamp(min=1e-12)
+        else:
+            pooled = group_mean(turned, pillar, len(cells))
+        return pooled, cells, pillar
 
     def voxels(self, patches: Patches) -> Voxels:
         """Voxels of ``voxel_size``, or of the first larger size whose pillars fit the budget."""

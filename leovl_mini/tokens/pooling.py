@@ -26,6 +26,20 @@ def group_mean(values: Float[Tensor, "P C"], group: Int64[Tensor, "P"], groups: 
     return total / torch.bincount(group, minlength=groups).clamp(min=1)[:, None]
 
 
+def group_max(values: Float[Tensor, "P C"], group: Int64[Tensor, "P"], groups: int) -> Float[Tensor, "M C"]:
+    """Largest value of each channel in each group (groups without rows give 0)."""
+    index = group[:, None].expand_as(values)
+    return values.new_zeros(groups, values.shape[1]).scatter_reduce(0, index, values, "amax", include_self=False)
+
+
+def uniform_sample(count: int, budget: int, seed: int) -> Int64[Tensor, "K"]:
+    """Indices of ``min(count, budget)`` of ``count`` things, all equally likely, in order; the same seed gives the same ones."""
+    if budget < 1:
+        raise ValueError(f"the budget must be at least 1 token, not {budget}")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order[:budget].sort().values
+
+
 def unique_cells(cell: Int64[Tensor, "P d"]) -> tuple[Int64[Tensor, "M d"], Int64[Tensor, "P"]]:
     """Distinct integer cells in lexicographic order, and the index of each row's cell.
 

@@ -1,12 +1,16 @@
 """Voxels: the mean feature of all patches that fall into one cube of space (LEO-VL, voxelisation; LLaVA-3D, voxel pooling)."""
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from leovl_mini.geometry import Patches
-from leovl_mini.tokens.pooling import group_mean, unique_cells
+from leovl_mini.positions import PointEmbedding
+from leovl_mini.tokens.pooling import SceneTokens, group_mean, uniform_sample, unique_cells
 
 
 @dataclass
@@ -33,3 +37,58 @@ def voxelise(patches: Patches, size: float = 0.2) -> Voxels:
     cells, source = unique_cells((patches.centers / size).floor().long())
     features = group_mean(patches.features, source, len(cells))
     return Voxels(features, group_mean(patches.centers, source, len(cells)), cells, source, size)
+
+
+class VoxelTokens(nn.Module):
+    """``v = mean_p( f_p + MLP(x_p, y_p, z_p) )``: places are added to patches, then each voxel is averaged (LLaVA-3D).
+
+    Order: lexicographic by cell. ``reduce`` says what happens above the ``budget`` (None: no limit): "uniform" keeps a seeded
+    random sample of the voxels, "farthest" repeatedly the voxel farthest from all kept ones, "coarser" enlarges the cells until
+    they fit, which loses no part of the room. (LLaVA-3D drops voxels at random, at inference too; LEO-VL's down-sampled baseline
+    is not described.)
+    """
+
+    def __init__(self, channels: int, voxel_size: float = 0.2, budget: int | None = 750, reduce: str = "uniform", seed: int = 0):
+        super().__init__()
+        if reduce not in ("uniform", "farthest", "coarser"):
+            raise ValueError(f"reduce must be uniform, farthest or coarser, not {reduce!r}")
+        if budget is not None and budget < (8 if reduce == "coarser" else 1):  # cells are anchored at the origin: up to 8 octants
+            raise ValueError(f"the budget is too small for {reduce!r}: {budget}")
+        self.voxel_size, self.budget, self.reduce, self.seed = voxel_size, budget, reduce, seed
+        self.place = PointEmbedding(channels)
+
+    def forward(self, patches: Patches) -> SceneTokens:
+        """(P,C) patches -> (K,C) tokens."""
+        size = self.voxel_size
+        placed = dataclasses.replace(patches, features=patches.features + self.place(patches.centers))
+        voxels = voxelise(placed, size)
+        if self.budget is None or len(voxels) <= self.budget:
+            return SceneTokens(voxels.features, voxels.centers, voxels.source, size)
+        if self.reduce == "coarser":
+            while len(voxels) > self.budget:
+                size *= max(
+                    math.sqrt(len(voxels) / self.budget), 1.02
+                )  # surfaces: the count falls about with the square of the size
+                voxels = voxelise(placed, size)
+            return SceneTokens(voxels.features, voxels.centers, voxels.source, size)
+        if self.reduce == "farthest":
+            kept = farthest_points(voxels.centers, self.budget).sort().values
+        else:
+            kept = uniform_sample(len(voxels), self.budget, self.seed).to(voxels.source.device)
+        token = torch.full((len(voxels),), -1, device=kept.device)
+        token[kept] = torch.arange(len(kept), device=kept.device)
+        return SceneTokens(voxels.features[kept], voxels.centers[kept], token[voxels.source], size)
+
+
+def farthest_points(points: Float[Tensor, "M 3"], count: int) -> Int64[Tensor, "K"]:
+    """Indices of ``count`` points, each the farthest from all before it; the first is the one farthest from the mean.
+
+    One step per chosen point (each needs the one before), a vector operation over all points in each step.
+    """
+    chosen = points.new_zeros(min(count, len(points)), dtype=torch.long)
+    distance = (points - points.mean(0)).square().sum(1)
+    for i in range(len(chosen)):
+        chosen[i] = distance.argmax()
+        to_chosen = (points - points[chosen[i]]).square().sum(1)
+        distance = to_chosen if i == 0 else torch.minimum(distance, to_chosen)
+    return chosen

@@ -1,0 +1,180 @@
+"""Proxy tokens (Proxy3D): patches are grouped by object, clustered inside each group, and read out segment by segment.
+
+The clustering chooses which patches belong together and is not differentiable; gradients flow through the means to the features.
+"""
+
+import warnings
+from collections import deque
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from leovl_mini.geometry import Patches
+from leovl_mini.positions import LearnableFourier, height_rope
+from leovl_mini.tokens.objects import segments_of
+from leovl_mini.tokens.pooling import SceneTokens, group_mean, unique_cells
+
+
+class Proxies(nn.Module):
+    """``z'_k = R(height_k) mean_{p in k} f_p + F(x_k, y_k)`` for clusters k inside semantic groups (Proxy3D).
+
+    Group g of ``|G_g|`` patches gets ``K_g`` proxies, in proportion to its size but at least one, ``budget`` in all; or, with
+    ``per_object``, the same number each. ``grouped=False`` is the paper's ablation: one group, whatever the masks say. Order:
+    breadth first from the proxy nearest to the first camera. Aggregation, the rule of neighbourhood and the clustering's start
+    are not published; the mean, the ``neighbours`` nearest proxies and k-means++ are our choice.
+    """
+
+    def __init__(self, channels: int, budget: int = 700, per_object: int | None = None, grouped: bool = True, neighbours: int = 6):
+        super().__init__()
+        if budget < 1 or (per_object is not None and per_object < 1):
+            raise ValueError("the budget, and per_object where it is given, must be at least 1")
+        self.budget, self.per_object, self.grouped, self.neighbours = budget, per_object, grouped, neighbours
+        self.fourier = LearnableFourier(channels)
+
+    def forward(self, patches: Patches) -> SceneTokens:
+        """(P,C) patches with segments -> (K,C) tokens; K = min(budget, P), less where ``per_object`` asks for less."""
+        pooled, centers, source = self.cluster(patches)
+        return SceneTokens(height_rope(pooled, centers[:, 2]) + self.fourier(centers[:, :2]), centers, source)
+
+    def cluster(self, patches: Patches) -> tuple[Tensor, Tensor, Tensor]:
+        """Everything before the position encoding: pooled features (K,C), centers (K,3), and the proxy of each patch (P,)."""
+        if not len(patches):
+            return patches.features, patches.centers, patches.source[:, 0]
+        segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.source[:, 0])
+        group = merge_smallest(segments.unique(return_inverse=True)[1], self.budget)
+        sizes = torch.bincount(group)
+        counts = allocate(sizes, self.budget) if self.per_object is None else sizes.clamp(max=self.per_object)
+        proxy = kmeans(patches.centers, group, counts)
+        centers = group_mean(patches.centers, proxy, int(counts.sum()))
+        origin = centers.new_zeros(3) if patches.origin is None else patches.origin
+        order = breadth_first(centers, origin, self.neighbours)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=order.device)
+        return group_mean(patches.features, proxy, len(order))[order], centers[order], rank[proxy]
+
+
+def merge_smallest(group: Int64[Tensor, "P"], budget: int) -> Int64[Tensor, "P"]:
+    """Where there are more groups than ``budget``, the smallest ones become one group, and a warning says so."""
+    sizes = torch.bincount(group)
+    if len(sizes) <= budget:
+        return group
+    warnings.warn(f"{len(sizes)} groups share {budget} proxies: the smallest {len(sizes) - budget + 1} become one", stacklevel=4)
+    rank = sizes.sort(descending=True, stable=True).indices.argsort()
+    return rank.clamp(max=budget - 1)[group]
+
+
+def allocate(sizes: Int64[Tensor, "G"], budget: int) -> Int64[Tensor, "G"]:
+    """How many proxies each group gets: at least 1, at most its size, in proportion to the size, ``min(budget, P)`` in all.
+
+    ``K_g`` proportional to ``|G_g| / L`` with a non-zero initial count (Proxy3D): one each, the rest by largest remainders.
+    """
+    total = min(budget, int(sizes.sum()))
+    if total < len(sizes):
+        raise ValueError(f"{budget} proxies are not enough for {len(sizes)} groups")
+    share = sizes.double() / sizes.sum() * (total - len(sizes))
+    counts = torch.minimum(1 + share.floor().long(), sizes)
+    while (missing := total - int(counts.sum())) > 0:
+        remainder = torch.where(counts < sizes, 1 + share - counts, -torch.inf)  # full groups take no more
+        counts[remainder.sort(descending=True, stable=True).indices[: min(missing, int((counts < sizes).sum()))]] += 1
+    return counts
+
+
+def kmeans(
+    points: Float[Tensor, "P 3"], group: Int64[Tensor, "P"], counts: Int64[Tensor, "G"], steps: int = 8, candidates: int = 12
+) -> Int64[Tensor, "P"]:
+    """The cluster of every point: ``counts[g]`` clusters inside group g, numbered group after group, none of them empty.
+
+    Lloyd's algorithm for all groups at once. In each step a point chooses among the ``candidates`` centres of its group that are
+    nearest to its present one, instead of all of them: points do not jump far.
+    """
+    group_of = torch.repeat_interleave(torch.arange(len(counts), device=points.device), counts)
+    other_group = torch.where(group_of[:, None] == group_of, 0.0, torch.inf)
+    center, cluster = seed_centers(points, group, counts)
+    for _ in range(steps):
+        near = (torch.cdist(center, center) + other_group).topk(min(candidates, len(center)), largest=False)
+        allowed = torch.where(near.values.isfinite(), near.indices, near.indices[:, :1])  # small groups: repeat the first
+        options = allowed[cluster]  # (P, candidates)
+        distance = (center[options] - points[:, None]).square().sum(-1)
+        chosen = options.gather(1, distance.argmin(1, keepdim=True))[:, 0]
+        cluster = fill_empty(points, chosen, group, group_of, center)
+        center = group_mean(points, cluster, len(group_of))
+    return cluster
+
+
+def seed_centers(
+    points: Float[Tensor, "P 3"], group: Int64[Tensor, "P"], counts: Int64[Tensor, "G"], cell: float = 0.15, trials: int = 4
+) -> tuple[Float[Tensor, "K 3"], Int64[Tensor, "P"]]:
+    """Centres to start from, and the nearest one for each point: greedy k-means++ (Arthur and Vassilvitskii 2007), seeded.
+
+    The next centre of a group is drawn with a probability that grows with the squared distance to the present ones; of ``trials``
+    draws the one is taken that helps most. All groups draw at the same time, among their occupied cells of ``cell`` metres.
+    """
+    by_count = counts.sort(descending=True, stable=True).indices  # groups with many centres first: the others stop earlier
+    cells, cell_of = unique_cells(torch.cat([by_count.argsort()[group][:, None], (points / cell).floor().long()], dim=1))
+    owner, place = cells[:, 0], group_mean(points, cell_of, len(cells))
+    weight = torch.bincount(cell_of).to(points.dtype)
+    ends, first = torch.bincount(owner, minlength=len(counts)).cumsum(0), (counts.cumsum(0) - counts)[by_count]
+    starts, last, steps = ends - torch.bincount(owner, minlength=len(counts)), ends.tolist(), counts[by_count].tolist()
+    draws = torch.rand(steps[0], trials, len(counts), generator=torch.Generator().manual_seed(0)).to(points.device)
+    center, distance = points.new_zeros(sum(steps), 3), torch.full_like(weight, 1e6)  # square metres: farther than anything
+    for i in range(steps[0]):
+        active = sum(k > i for k in steps)
+        m = last[active - 1]
+        mass = (weight[:m] * distance[:m]).cumsum(0)
+        high = mass[ends[:active] - 1]
+        low = torch.cat([high.new_zeros(1), high[:-1]])
+        drawn = torch.searchsorted(mass, low + draws[i, :, :active] * (high - low), right=True)  # (trials, active)
+        drawn = torch.minimum(torch.maximum(drawn, starts[:active]), ends[:active] - 1)
+        to = place[drawn] if active == 1 else place[drawn][:, owner[:m]]  # (trials, m or 1, 3)
+        closer = torch.minimum((place[:m] - to).square().sum(-1), distance[:m])
+        left = mass.new_zeros(trials, active).index_add_(1, owner[:m], weight[:m] * closer)
+        best = left.argmin(0)
+        distance[:m] = closer.gather(0, best[owner[:m]][None])[0]
+        center[first[:active] + i] = place[drawn.gather(0, best[None])[0]]
+    group_of = torch.repeat_interleave(torch.arange(len(counts), device=points.device), counts)
+    to_center = torch.cdist(place, center) + torch.where(by_count[owner][:, None] == group_of, 0.0, torch.inf)
+    return center, to_center.argmin(1)[cell_of]
+
+
+def fill_empty(points: Tensor, cluster: Tensor, group: Tensor, group_of: Tensor, center: Tensor) -> Tensor:
+    """Give every empty cluster the point of its group that lies farthest from its centre and is not alone in its cluster."""
+    size = torch.bincount(cluster, minlength=len(group_of))
+    for empty in (size == 0).nonzero()[:, 0].tolist():  # rare
+        distance = (points - center[cluster]).square().sum(1)
+        movable = (group == group_of[empty]) & (size[cluster] > 1)
+        farthest = torch.where(movable, distance, -1.0).argmax()
+        size[cluster[farthest]] -= 1
+        cluster[farthest] = empty
+        size[empty] = 1
+        center[empty] = points[farthest]
+    return cluster
+
+
+def breadth_first(centers: Float[Tensor, "K 3"], origin: Float[Tensor, "3"], neighbours: int) -> Int64[Tensor, "K"]:
+    """Order in which proxies are read: breadth first from the one nearest to ``origin``, neighbours from near to far.
+
+    Two proxies are adjacent if one is among the ``neighbours`` nearest of the other. Where the rest cannot be reached, reading goes
+    on with the unread proxy nearest to the origin.
+    """
+    distance = torch.cdist(centers, centers)
+    nearest = distance.topk(min(neighbours + 1, len(centers)), largest=False).indices
+    linked = torch.zeros_like(distance, dtype=torch.bool).scatter_(1, nearest, True)
+    linked = (linked | linked.T).cpu()
+    by_distance = distance.cpu().sort(dim=1, stable=True).indices
+    ranked = linked.gather(1, by_distance)
+    links = [row[keep].tolist() for row, keep in zip(by_distance, ranked, strict=True)]
+    read: list[int] = []
+    seen = [False] * len(centers)
+    for start in (centers - origin).norm(dim=1).sort(stable=True).indices.tolist():
+        if not seen[start]:
+            seen[start] = True
+            queue = deque([start])
+            while queue:
+                node = queue.popleft()
+                read.append(node)
+                for other in links[node]:
+                    if not seen[other]:
+                        seen[other] = True
+                        queue.append(other)
+    return torch.tensor(read, dtype=torch.long, device=centers.device)
