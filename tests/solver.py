@@ -286,7 +286,7 @@ class Room:
             case "count":
                 extra = self.matching(s["things"])
                 want = str(len(extra))
-                need(1 <= len(extra) <= 6, f"{want} is not a number from 1 to 6")
+                need(1 <= len(extra) <= 9, f"{want} is not a number from 1 to 9")
             case "colour" | "pattern" | "state":
                 want = o["ref"]["attributes"].get(key)
             case "contents on" | "contents under" | "contents inside":

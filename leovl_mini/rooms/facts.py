@@ -91,7 +91,7 @@ def existence(world: World, category: str, colour: str | None = None) -> Verdict
 
 def count(world: World, category: str) -> Verdict:
     found = world.matching(category)
-    return (str(len(found)), 1.0) if found and all(o.id in world.clear for o in found) else None
+    return (str(len(found)), 1.0) if 0 < len(found) <= 9 and all(o.id in world.clear for o in found) else None
 
 
 def attribute(name: str):
