@@ -97,13 +97,13 @@ def make_rooms(
     pairs: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with minimally edited copies.")] = 0.2,
 ) -> None:
     """Record many rooms and write all their questions, captions, plans and dialogues in balanced splits."""
-    from leovl_mini.rooms.corpus import make_corpus, test_sets_as_published
+    from leovl_mini.rooms.corpus import has_published_test_sets, make_corpus
 
     start = time.perf_counter()
     make_corpus(out, rooms, views, workers, pairs)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     console.print(f"{out}: {rooms} rooms, {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
-    same = test_sets_as_published(out)
+    same = has_published_test_sets(out)
     if same is not None:
         console.print(
             "its test sets are the published ones" if same else "its test sets differ from the published ones", soft_wrap=True

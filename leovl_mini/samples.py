@@ -29,7 +29,7 @@ def export_samples(folder: Path, views: int = 8) -> None:
     """Record the bundled rooms and write each with its examples; ``folder`` must be new."""
     from leovl_mini.examples import save_examples
     from leovl_mini.rooms import domain_room, export, record
-    from leovl_mini.rooms.corpus import examples_of, look
+    from leovl_mini.rooms.recording import examples_of, look
 
     with new_folder(folder) as partial:
         for domain, numbers in SAMPLES.items():

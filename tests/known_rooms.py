@@ -12,9 +12,10 @@ from solver import solve
 
 from leovl_mini.examples import Example, dumps
 from leovl_mini.rooms import DOMAINS, Area, Room, domain_room, make_room, record
-from leovl_mini.rooms.corpus import edit_pairs, examples_of, look
+from leovl_mini.rooms.edits import edit_pairs
 from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.furniture import LARGE
+from leovl_mini.rooms.recording import examples_of, look
 from leovl_mini.scene import Object, Scene
 
 SEEDS, NUMBERS = range(36), range(6)

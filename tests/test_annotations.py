@@ -13,14 +13,13 @@ from scipy.spatial.transform import Rotation
 
 from leovl_mini.examples import TASKS, load_examples, save_examples
 from leovl_mini.readers.annotations import (
-    box_distance,
     first_word,
     read_beacon3d_grounding,
     read_beacon3d_qa,
     read_scanqa,
     read_sqa3d,
-    read_vsibench_meta,
 )
+from leovl_mini.readers.vsibench import box_distance, read_vsibench_meta
 from leovl_mini.scene import CaptureError
 
 DATA = Path(os.environ.get("LEOVL_REAL_DATA", Path(__file__).parent.parent.parent / "shared")) / "real_text"

@@ -205,8 +205,6 @@ def test_training_knows_no_held_out_pair(made):
     for split in ("train", "pairs-train", "skewed-train", "simplistic-train"):
         for example in read.examples(split):
             assert "_n" not in example.scene
-            if example.answers[0] in ("no", "none"):  # there is no such thing
-                continue
             words = " ".join([example.question, *example.answers])
             assert not any(re.search(rf"\b{colour} {category}\b", words) for category, colour in HELD_OUT.items()), example
 
@@ -223,6 +221,15 @@ def test_splits_hold_what_they_are_for(made):
     for trio in trios.values():
         assert set(trio) == {"base", "flip", "same"} and all(e.scene in read.shard_of for e in trio.values())
         assert trio["base"].answers == trio["same"].answers != trio["flip"].answers
+
+
+def test_a_domain_can_be_held_out_and_poor_questions_added(made):
+    read = Corpus(made)
+    domains = {e.scene.split("_")[0] for e in read.examples("train")}
+    assert len(domains) == 4
+    assert {e.scene.split("_")[0] for e in read.examples("train", domains=domains - {"rscan"})} == domains - {"rscan"}
+    plain, more = (list(read.examples("train", simplistic=switch)) for switch in (False, True))
+    assert more[: len(plain)] == plain and more[len(plain) :] == list(read.examples("simplistic-train")) != []
 
 
 def test_the_solver_agrees_with_a_corpus(made, copied):

@@ -11,7 +11,7 @@ from known_rooms import disagreements, recording
 
 from leovl_mini.examples import TASKS
 from leovl_mini.geometry import back_project
-from leovl_mini.rooms import facts, questions, texts
+from leovl_mini.rooms import facts, plans, questions, teller, texts
 from leovl_mini.rooms.facts import RULES, World
 from leovl_mini.rooms.questions import PER_ROOM, PHRASES
 
@@ -147,7 +147,7 @@ WRONG_TEXTS = {
 
 @pytest.mark.parametrize("name", WRONG_TEXTS)
 def test_wrong_statements_are_noticed(monkeypatch, name):
-    monkeypatch.setattr(texts.Teller, name, WRONG_TEXTS[name])
+    monkeypatch.setattr(teller.Teller, name, WRONG_TEXTS[name])
     assert told_wrong()
 
 
@@ -239,9 +239,9 @@ def test_margins_are_stored_and_kept(examples):
 def test_every_kind_of_question_and_every_task_occurs(recordings, examples):
     assert {e.task for _, e in examples} == set(TASKS)
     assert {e.kind for _, e in examples if e.task == "qa"} == set(PER_ROOM)
-    plans = known_rooms.quickly(lambda world: list(texts.plans(world, np.random.default_rng(0), most=8)))
-    planned = {e.kind for r in recordings for e in plans(r.world)}
-    assert {e.kind for _, e in examples if e.task == "planning"} <= planned == set(texts.GOALS)
+    all_plans = known_rooms.quickly(lambda world: list(plans.plans(world, np.random.default_rng(0), most=8)))
+    planned = {e.kind for r in recordings for e in all_plans(r.world)}
+    assert {e.kind for _, e in examples if e.task == "planning"} <= planned == set(plans.GOALS)
     assert {e.kind for _, e in examples if e.task == "grounding"} == {"zero", "unique", "multiple"}
     for recorded in recordings:
         counts = Counter(e.kind for e in recorded.examples if e.task == "qa")
@@ -311,7 +311,7 @@ def test_spots_are_measured_points_on_their_object(recordings):
 
 def test_same_seed_same_examples():
     recorded = recording("scannet", 1)
-    from leovl_mini.rooms.corpus import examples_of, look
+    from leovl_mini.rooms.recording import examples_of, look
 
     world = look(recorded.scene, recorded.room.areas)
     assert examples_of(recorded.scene, world, 1) == recorded.examples != examples_of(recorded.scene, world, 2)

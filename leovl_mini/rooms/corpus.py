@@ -8,10 +8,9 @@ import dataclasses
 import hashlib
 import io
 import json
-import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -24,91 +23,19 @@ from leovl_mini.examples import Example, load_examples, save_examples
 from leovl_mini.files import finished_files
 from leovl_mini.rooms import edits, quality
 from leovl_mini.rooms.domains import DOMAINS, cameras, domain_room, expose
-from leovl_mini.rooms.facts import World, clear_objects
-from leovl_mini.rooms.layout import HELD_OUT
-from leovl_mini.rooms.questions import groundings, plural, questions
-from leovl_mini.rooms.room import Area, Room, rotate
-from leovl_mini.rooms.texts import dialogues, object_captions, plans, scene_caption
+from leovl_mini.rooms.recording import about_held_out, examples_of, look
+from leovl_mini.rooms.room import Area
 from leovl_mini.samples import samples_folder
 from leovl_mini.scene import CaptureError, Object, Scene
 
 SHARD = 40  # rooms
 FORMAT = 1  # changes when old corpora can no longer be read or continued
-HELD_OUT_NAME = re.compile("|".join(rf"\b{colour} ({name}|{plural(name)})\b" for name, colour in HELD_OUT.items()))
 SPLITS = ("train", "val", "test")
 
 
 def split_of(number: int) -> str:
     """Eight of ten rooms train; both scans of a 3RScan-like room fall into the same split."""
     return {8: "val", 9: "test"}.get(number // 2 % 10, "train")
-
-
-def look(scene: Scene, areas: list[Area]) -> World:
-    """The world as far as the scene's frames show it: an object needs measured pixels to be asked about."""
-    seen = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0)
-    return World(scene.objects, areas, clear_objects(seen, max(o.id for o in scene.objects)))
-
-
-def spots_on(scene: Scene, world: World, rng: np.random.Generator) -> dict[int, list[float]]:
-    """For every clear object one measured point on its surface, world metres."""
-    from leovl_mini.geometry import back_project
-
-    points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world).numpy()
-    points = points.reshape(-1, 3)
-    ids = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0).ravel()
-    by_object = np.argsort(ids, kind="stable")
-    ends = np.bincount(ids).cumsum()
-    found = {}
-    for item in world.askable:
-        some = points[by_object[rng.integers(ends[item.id - 1], ends[item.id], size=12)]]
-        local = np.abs(np.c_[rotate(some[:, :2] - item.center[:2], -item.yaw), some[:, 2] - item.center[2]])
-        on_it = some[(local <= np.array(item.size) / 2 + 0.04).all(1)]  # noise may have moved a pixel elsewhere
-        if len(on_it):
-            found[item.id] = [round(float(x), 2) for x in on_it[0]]
-    return found
-
-
-def examples_of(scene: Scene, world: World, seed: int, novel: bool = False) -> list[Example]:
-    """All examples of one recorded room, not yet balanced. Unless it is ``novel``, none mentions a held-out pair, not even to say
-    that there is no such thing."""
-    rng = np.random.default_rng((seed, 5))
-    found = [*questions(world, rng), *groundings(world, rng), *object_captions(world, rng, spots_on(scene, world, rng))]
-    found += [scene_caption(world, rng), *plans(world, rng), *dialogues(world, rng)]
-    kept = [e for e in found if novel or not about_held_out(e)]
-    return [dataclasses.replace(e, id=f"{scene.name}/{i:03d}", scene=scene.name) for i, e in enumerate(kept)]
-
-
-def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed: int) -> tuple[list[Scene], list[Example]]:
-    """One question in three scenes: as recorded, after an edit that flips the answer, and after an edit that must not."""
-    rng = np.random.default_rng((seed, 6))
-    asked = [e for e in found if e.task == "qa"]
-    asked = [asked[i] for i in rng.permutation(len(asked))]
-    stacks_first = sorted(asked, key=lambda e: e.kind not in ("stack order", "stacked"))
-    K, poses = scene.intrinsics[0].numpy(), scene.camera_to_world.numpy()
-    for example in stacks_first[:12]:
-        scenes, told = [], [example]
-        for role, change in (("flip", edits.flipped), ("same", edits.unrelated)):
-            edited = change(room, example, rng)
-            if edited is None:
-                break
-            # before the costly picture: would the answer be as wanted if everything were in sight?
-            in_sight = World(edited.objects, room.areas, {o.id for o in edited.objects})
-            expected = edits.asked_again(in_sight, example)
-            if expected is None or (expected.answers == example.answers) != (role == "same"):
-                break
-            other = expose(edited, domain, K, poses, f"{scene.name}-{role}")
-            again = edits.asked_again(look(other, room.areas), example)
-            if again is None or (again.answers == example.answers) != (role == "same"):
-                break
-            scenes.append(other)
-            told.append(dataclasses.replace(again, scene=other.name))
-        if len(scenes) == 2:
-            roles = ("base", "flip", "same")
-            return scenes, [
-                dataclasses.replace(e, id=f"{example.id}-{r}", derivation={**e.derivation, "pair": example.id, "role": r})
-                for e, r in zip(told, roles, strict=True)
-            ]
-    return [], []
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------------------
@@ -162,7 +89,7 @@ def write_shard(job: tuple[Path, int, list[tuple[str, int, bool]], int, float]) 
                 others, extra = [], []
                 share = pairs if split_of(number) == "train" else min(4 * pairs, 1.0)  # more where they are for testing
                 if np.random.default_rng((number, novel, 7)).random() < share:
-                    others, extra = edit_pairs(room, domain, scene, found, number)
+                    others, extra = edits.edit_pairs(room, domain, scene, found, number)
                 for each in (scene, *others):
                     pack(shard, each, room.areas)
                 told += [*found, *extra]
@@ -219,20 +146,12 @@ def by_domain(examples: list[Example], change) -> list[Example]:
     return [e for d in DOMAINS for e in change([x for x in examples if quality.domain(x) == d])]
 
 
-def about_held_out(example: Example) -> bool:
-    """Whether the words name a pair of colour and category that never occurs in training, or ask for the colour of one."""
-    slots = example.derivation.get("slots", {})
-    words = " ".join([example.question, *example.answers, *map(str, slots.values())])
-    asked = example.kind == "colour" and HELD_OUT.get(slots.get("ref", "")) == example.answers[0]
-    return asked or bool(HELD_OUT_NAME.search(words))
-
-
 def sha256(file: Path) -> str:
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def test_sets_as_published(folder: Path) -> bool | None:
+def has_published_test_sets(folder: Path) -> bool | None:
     """Whether the corpus has the very test sets that are published with the package; None if it was made with other options."""
     published = json.loads((samples_folder() / "test_sets.json").read_text())
     if json.loads((folder / "corpus.json").read_text()) != published["options"]:
@@ -258,13 +177,17 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.shard_of)
 
-    def examples(self, split: str) -> Iterator[Example]:
-        """The balanced examples of a split, such as train, val, test, pairs-train, novel, skewed-train, reversed-test."""
+    def examples(self, split: str, domains: Collection[str] = tuple(DOMAINS), simplistic: bool = False) -> Iterator[Example]:
+        """The balanced examples of a split, such as train, val, test, pairs-train, novel, skewed-train, reversed-test.
+
+        Leave a domain out of ``domains`` to keep it for testing. ``simplistic`` adds the poor questions of ``simplistic-train``.
+        """
         file = self.folder / f"{split}.jsonl"
         if not file.is_file():
             have = ", ".join(sorted(f.stem for f in self.folder.glob("*.jsonl") if not f.stem.startswith("shard")))
             raise CaptureError(f"{self.folder} has no split {split!r}; there are: {have}")
-        return load_examples(file)
+        files = [file, *([self.folder / "simplistic-train.jsonl"] if simplistic else [])]
+        return (e for each in files for e in load_examples(each) if quality.domain(e) in domains)
 
     def scene(self, name: str) -> Scene:
         if name not in self.shard_of:

@@ -6,13 +6,15 @@ import dataclasses
 import numpy as np
 
 from leovl_mini.examples import Example
+from leovl_mini.rooms.domains import expose
 from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.furniture import COLOURS
 from leovl_mini.rooms.layout import HELD_OUT, place_again
 from leovl_mini.rooms.places import MOVABLE
 from leovl_mini.rooms.questions import derive
+from leovl_mini.rooms.recording import look
 from leovl_mini.rooms.room import Room, build, collide, within
-from leovl_mini.scene import Object
+from leovl_mini.scene import Object, Scene
 
 
 def recolour(room: Room, item: Object, rng: np.random.Generator) -> bool:
@@ -119,3 +121,36 @@ def asked_again(world: World, example: Example) -> Example | None:
     if derived is None or derived[1]["slots"] != derivation["slots"]:
         return None
     return dataclasses.replace(example, answers=derived[0], derivation=derived[1])
+
+
+def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed: int) -> tuple[list[Scene], list[Example]]:
+    """One question in three scenes: as recorded, after an edit that flips the answer, and after an edit that must not."""
+    rng = np.random.default_rng((seed, 6))
+    asked = [e for e in found if e.task == "qa"]
+    asked = [asked[i] for i in rng.permutation(len(asked))]
+    stacks_first = sorted(asked, key=lambda e: e.kind not in ("stack order", "stacked"))
+    K, poses = scene.intrinsics[0].numpy(), scene.camera_to_world.numpy()
+    for example in stacks_first[:12]:
+        scenes, told = [], [example]
+        for role, change in (("flip", flipped), ("same", unrelated)):
+            edited = change(room, example, rng)
+            if edited is None:
+                break
+            # before the costly picture: would the answer be as wanted if everything were in sight?
+            in_sight = World(edited.objects, room.areas, {o.id for o in edited.objects})
+            expected = asked_again(in_sight, example)
+            if expected is None or (expected.answers == example.answers) != (role == "same"):
+                break
+            other = expose(edited, domain, K, poses, f"{scene.name}-{role}")
+            again = asked_again(look(other, room.areas), example)
+            if again is None or (again.answers == example.answers) != (role == "same"):
+                break
+            scenes.append(other)
+            told.append(dataclasses.replace(again, scene=other.name))
+        if len(scenes) == 2:
+            roles = ("base", "flip", "same")
+            return scenes, [
+                dataclasses.replace(e, id=f"{example.id}-{r}", derivation={**e.derivation, "pair": example.id, "role": r})
+                for e, r in zip(told, roles, strict=True)
+            ]
+    return [], []

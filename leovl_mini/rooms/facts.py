@@ -168,9 +168,14 @@ def length(world: World, item: Object) -> Verdict:
     return f"{100 * max(item.size[:2]):.0f}", 1.0
 
 
+def away_from_rounding(metres: float) -> bool:
+    """Whether a change of 5 mm leaves the first decimal as it is."""
+    return 0.05 < (10 * metres + 0.5) % 1 < 0.95
+
+
 def distance(world: World, a: Object, b: Object) -> Verdict:
     metres = world.gap(a, b)
-    return (f"{metres:.1f}", 1.0) if metres >= 0.3 and 0.005 < (10 * metres + 0.5) % 1 / 10 < 0.095 else None
+    return (f"{metres:.1f}", 1.0) if metres >= 0.3 and away_from_rounding(metres) else None
 
 
 def room_size(world: World) -> Verdict:
