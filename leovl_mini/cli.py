@@ -158,9 +158,52 @@ def write_samples(out: Annotated[Path, typer.Option(help="New folder for the roo
     console.print(f"{out}: {', '.join(sorted(p.name for p in out.iterdir()))}", soft_wrap=True)
 
 
+@rooms_app.command("tokens")
+def count(
+    corpus: Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")],
+    rooms: Annotated[int, typer.Option(min=1, help="How many rooms to count.")] = 800,
+    write: Annotated[Path | None, typer.Option(help="Also write the counts of every room to this JSON file.")] = None,
+) -> None:
+    """Count the patches, voxels and pillars of many rooms."""
+    import json
+    import statistics
+
+    from tqdm import tqdm
+
+    from leovl_mini.report import hardware, table, write_rows
+    from leovl_mini.tokens.statistics import corpus_statistics
+
+    start = time.perf_counter()
+    rows = list(tqdm(corpus_statistics(corpus, rooms), total=rooms, unit="room"))
+    minutes = round((time.perf_counter() - start) / 60, 1)
+    lines = [["", "median", "mean", "deviation"]]
+    for kind in ("patches", "voxels", "grid"):
+        counts = [row[kind] for row in rows]
+        lines.append([kind, *(f"{f(counts):,.0f}" for f in (statistics.median, statistics.mean, statistics.stdev))])
+    console.print(table(f"{len(rows)} rooms, cells of 0.2 m", lines))
+    if write:
+        made = json.loads((corpus / "corpus.json").read_text())
+        command = (
+            f"leovl-mini rooms make --rooms {made['rooms']} --views {made['views']} --out CORPUS; leovl-mini rooms tokens CORPUS"
+        )
+        note = {"command": f"{command} --rooms {rooms}", "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
+        write_rows(write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows)
+
+
 @app.command()
-def bench(repeats: Annotated[int, typer.Option(min=20, help="Timed calls of each row; the median counts.")] = 20) -> None:
+def bench(
+    repeats: Annotated[int, typer.Option(min=20, help="Timed calls of each row; the median counts.")] = 20,
+    growth: Annotated[
+        Path | None, typer.Option(help="Instead, measure growth with frames and budgets; write it to this JSON file.")
+    ] = None,
+) -> None:
     """Time the stages on this machine; exit with 1 where an aim is missed."""
+    if growth:
+        from leovl_mini.growth import write_growth
+
+        for row in write_growth(growth):
+            console.print("  ".join(str(value) for value in row.values()))
+        return
     from leovl_mini.bench import run_bench
     from leovl_mini.report import table
 

@@ -83,16 +83,20 @@ def cells(values: Tensor, rows: int, columns: int, fill: int | float) -> Tensor:
     Sizes need not divide: cell i holds the pixels from floor(i H / rows) to floor((i+1) H / rows), and short cells are
     filled up with ``fill``.
     """
-    index, inside = [], []
-    for length, count in zip(values.shape[1:], (rows, columns), strict=True):
-        edges = torch.arange(count + 1, device=values.device) * length // count
-        steps = torch.arange(-(-length // count), device=values.device)
-        pixel = edges[:-1, None] + steps
-        index.append(pixel.clamp(max=length - 1))
-        inside.append(pixel < edges[1:, None])
-    picked = values[:, index[0][:, :, None, None], index[1]]  # (V, rows, pixels, columns, pixels)
-    picked = torch.where(inside[0][:, :, None, None] & inside[1], picked, fill)
-    return picked.transpose(2, 3).flatten(3)
+    for axis, count in ((1, rows), (3, columns)):  # (V,H,W) -> (V, rows, pixels, W) -> (V, rows, pixels, columns, pixels)
+        length = values.shape[axis]
+        if length % count:
+            edges = cell_edges(length, count, values.device)
+            pixel = edges[:-1, None] + torch.arange(-(-length // count), device=values.device)
+            inside = (pixel < edges[1:, None]).view(-1, *[1] * (values.ndim - axis - 1))
+            values = torch.where(inside, values.index_select(axis, pixel.clamp(max=length - 1).flatten()), fill)
+        values = values.unflatten(axis, (count, -1))
+    return values.transpose(2, 3).flatten(3)
+
+
+def cell_edges(length: int, count: int, device: torch.device | str = "cpu") -> Int64[Tensor, "n"]:
+    """The first pixel of each of ``count`` cells, and the end of the last one."""
+    return torch.arange(count + 1, device=device) * length // count
 
 
 def patch_centers(
@@ -112,18 +116,20 @@ def patch_centers(
     robust mean is our choice.
     """
     _, height, width = depth.shape
-    d = cells(torch.where(depth > 0, depth, torch.nan), rows, columns, torch.nan)  # (V,h,w,pixels)
+    d = cells(depth, rows, columns, 0.0)  # (V,h,w,pixels)
+    valid = d > 0
+    median = torch.where(valid, d, torch.nan).nanmedian(-1, keepdim=True).values
+    near = (d >= (1 - tolerance) * median) & (d <= (1 + tolerance) * median)  # comparisons with NaN are false
+    # Back-projection is linear in (D u, D v, D): average those three, then apply K^-1 and T once per cell. Pixels count from the
+    # cell's corner, which makes the sums one product with a matrix that all cells share; the corner is added afterwards.
+    offsets = pixel_grid(-(-height // rows), -(-width // columns), depth.device).flatten(0, 1)
+    count = near.sum(-1)
+    mean = torch.where(near, d, 0.0) @ offsets / count.clamp(min=1)[..., None]
+    top, left = (cell_edges(n, k, depth.device)[:-1].to(depth) for n, k in ((height, rows), (width, columns)))
+    corner = torch.stack([left.expand(rows, -1), top[:, None].expand(-1, columns), left.new_zeros(rows, columns)], dim=-1)
+    camera = torch.einsum("vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean + mean[..., 2:] * corner)
     pixels = cells(torch.ones_like(depth[:1]), rows, columns, 0.0).sum(-1)
-    median = d.nanmedian(-1, keepdim=True).values
-    near = ((d - median).abs() <= tolerance * median).float()
-    # Back-projection is linear in (D u, D v, D): average those three, then apply K^-1 and T once per cell.
-    u, v = pixel_grid(height, width, depth.device)[..., :2].unbind(-1)
-    weight = near * d.nan_to_num()
-    count = near.sum(-1).clamp(min=1)
-    u, v = (cells(x[None], rows, columns, 0.0) for x in (u, v))
-    mean = torch.stack([(weight * u).sum(-1), (weight * v).sum(-1), weight.sum(-1)], dim=-1) / count[..., None]
-    camera = torch.einsum("vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean)
-    enough = d.isfinite().sum(-1) >= (min_valid * pixels).clamp(min=1)  # where cells outnumber pixels, some are empty
+    enough = valid.sum(-1) >= (min_valid * pixels).clamp(min=1)  # where cells outnumber pixels, some are empty
     return transform(camera, camera_to_world), enough
 
 

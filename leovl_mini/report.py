@@ -1,10 +1,15 @@
-"""What ``leovl-mini scene`` tells and writes beside its pictures: the table and the point cloud."""
+"""What the commands tell and write beside their pictures: tables, rows of measurements, the point cloud."""
 
+import json
+import os
+import platform
 import sys
 from pathlib import Path
 
+import torch
 from rich.table import Table
 
+from leovl_mini.files import finished_files
 from leovl_mini.geometry import scene_points
 from leovl_mini.open3d_headless import open3d
 from leovl_mini.pipeline import Stages
@@ -62,6 +67,19 @@ def markdown(title: str, rows: list[list]) -> str:
     lines = [[f"{x:,}" if isinstance(x, int) else str(x) for x in row] for row in rows]
     lines.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
     return "\n".join([f"### {title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+
+
+def write_rows(path: Path, note: dict, key: str, rows: list[dict]) -> None:
+    """A JSON file with a note (command, hardware ...) and, under ``key``, one line for each row."""
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    with finished_files(path.parent) as partial:
+        (partial / path.name).write_text(f'{json.dumps(note)[:-1]}, "{key}": [\n{lines}\n]}}\n')
+
+
+def hardware() -> str:
+    """The device that measurements were made on, in words."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return f"{device}, {platform.machine()}, torch {torch.__version__.split('+')[0]}"
 
 
 def peak_memory() -> str:

@@ -51,20 +51,29 @@ def figure(
 
 
 def token_layer(name: str, tokens: SceneTokens, patches: Patches, scene: Scene) -> go.Scatter3d:
-    """Tokens in the colours of their content; hovering over one tells where it is and which frames it was seen in."""
+    """Tokens in the colours of their content; hovering tells where one is and which patches of which frames it is made of."""
     layer = point_layer(tokens.centers, (token_colours(tokens, patches) * 255).byte(), name, 7.0, hide=True)
-    kept = (tokens.source >= 0).cpu()
-    seen = torch.zeros(len(tokens), len(scene), dtype=torch.long)
-    one = torch.ones(int(kept.sum()), dtype=torch.long)
-    seen.index_put_((tokens.source.cpu()[kept], patches.source[:, 0].cpu()[kept]), one, accumulate=True)
-    words = []
-    for counts in seen.tolist():
-        frames = sorted((-n, v) for v, n in enumerate(counts) if n)
-        listed = ", ".join(f"{scene.frame_names[v]} ({-n})" for n, v in frames[:4])
-        words.append(f"{sum(counts)} patches: frame {listed}{', ...' if len(frames) > 4 else ''}")
-    layer.text, layer.hoverinfo = words, None
-    layer.hovertemplate = "token %{pointNumber}<br>x %{x:.2f} m, y %{y:.2f} m<br>mean height %{z:.2f} m<br>%{text}<extra></extra>"
+    layer.text, layer.hoverinfo = made_of(tokens, patches, scene.frame_names), None
+    where = "x %{x:.2f} m, y %{y:.2f} m<br>mean height %{z:.2f} m"
+    layer.hovertemplate = f"token %{{pointNumber}}<br>{where}<br>%{{text}} (frame:row,column)<extra></extra>"
     return layer
+
+
+def made_of(tokens: SceneTokens, patches: Patches, names: list[str], listed: int = 4) -> list[str]:
+    """For each token how many patches it is made of, the frames that show most of them, and the first few patches."""
+    kept = (tokens.source >= 0).cpu()
+    token, place = tokens.source.cpu()[kept], patches.source.cpu()[kept]
+    seen = torch.bincount(token * len(names) + place[:, 0], minlength=len(tokens) * len(names)).view(len(tokens), len(names))
+    places = place[token.argsort(stable=True)].tolist()  # token after token
+    words, start = [], 0
+    for counts in seen.tolist():
+        total = sum(counts)
+        frames = [f"{names[v]} ({-n})" for n, v in sorted((-n, v) for v, n in enumerate(counts) if n)]
+        first = [f"{names[v]}:{row},{column}" for v, row, column in places[start : start + min(listed, total)]]
+        seen_in = ", ".join(frames[:listed] + ["..."] * (len(frames) > listed))
+        words.append(f"{total} patches: frame {seen_in}<br>{' '.join(first + ['...'] * (total > listed))}")
+        start += total
+    return words
 
 
 def point_layer(points: Tensor, colours: Tensor, name: str, size: float, hide: bool = False, symbol: str = "circle"):

@@ -13,10 +13,11 @@ from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from leovl_mini import language
+from leovl_mini.examples import Example
 from leovl_mini.language import is_complete, load_language, nano, smollm2, unpack_gguf
 from leovl_mini.model import Answer, LeoVL
 from leovl_mini.presets import PRESETS, get_preset, pick_device
-from leovl_mini.prompts import ROLE, build_prompt
+from leovl_mini.prompts import ROLE, before_scene, question_text
 from leovl_mini.tokens import SceneTokens
 from leovl_mini.weights import WeightsMissing, file_sha256, packaged_file
 
@@ -83,6 +84,11 @@ def words(model: LeoVL, embedded: torch.Tensor) -> str:
     return model.tokenizer.decode(nearest)
 
 
+def build_prompt(question: str, style: str = "plain") -> tuple[str, str]:
+    """The text in front of the scene, and what follows it."""
+    return before_scene(style), question_text(Example("", "", "qa", "", question, []), style)
+
+
 def loudness(x: torch.Tensor) -> float:
     return float(x.detach().square().mean().sqrt())
 
@@ -100,7 +106,7 @@ def test_the_chat_prompt_is_the_chat_template_of_smollm2(smol):
 
 
 def test_an_unknown_style_or_preset_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match="'rhyme'.*'plain' or 'chat'"):
+    with pytest.raises(ValueError, match="'rhyme'.*plain, chat"):
         build_prompt("Where?", "rhyme")
     with pytest.raises(ValueError, match="'huge'.*nano, smol"):
         get_preset("huge")
@@ -116,9 +122,9 @@ def test_a_device_that_cannot_be_used_is_refused():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: "<" not in text))
-def test_the_nano_tokenizer_reads_bytes_and_gives_any_text_back(text):
+def test_the_nano_tokenizer_gives_any_text_back(text):
     ids = TOKENIZER(text).input_ids
-    assert len(ids) == len(text.encode()) and TOKENIZER.decode(ids) == text
+    assert len(ids) <= len(text.encode()) and TOKENIZER.decode(ids) == text
 
 
 def test_the_nano_model_is_tiny():
@@ -129,10 +135,11 @@ def test_the_language_model_reads_role_then_scene_then_question(model):
     tokens = random_tokens(7, 8)
     before, after = build_prompt("Where is the lamp?")
     sequence = model.embed(tokens, "Where is the lamp?")[0]
-    start, end = len(before), len(sequence) - len(after)
+    start, end = len(TOKENIZER(before).input_ids), len(sequence) - len(TOKENIZER(after).input_ids)
     assert end - start == 7
     assert words(model, sequence[:start]) == before and words(model, sequence[end:]) == after
-    assert_close(sequence[start:end], model.projector(tokens.features))
+    place = model.representation.fourier(tokens.centers[:, :2])
+    assert_close(sequence[start:end], model.volume * (model.projector(tokens.features) + place))
 
 
 @pytest.mark.parametrize("question", ["Where is the lamp?", "How many chairs?"])
@@ -171,19 +178,24 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_random_state_alone(
     assert torch.rand(1) == drawn
     again, other = LeoVL(seed=1).state_dict(), LeoVL(seed=2).state_dict()
     assert all(torch.equal(again[name], weight) for name, weight in first.items())
-    for name in ("projector.1.weight", "representation.fourier.frequencies", "language.model.embed_tokens.weight"):
+    for name in (
+        "projector.1.weight",
+        "projector.3.weight",
+        "representation.fourier.frequencies",
+        "language.model.embed_tokens.weight",
+    ):
         assert not torch.equal(other[name], first[name])
 
 
 @pytest.mark.parametrize("which", ["nano", "smol"])
 def test_scene_tokens_start_as_loud_as_words(which, request):
     model = LeoVL("nano", channels=8) if which == "nano" else request.getfixturevalue("smol")
-    scene = model.projector(model.scene_tokens(random_patches(200, 8)).features)
+    scene = model.volume * model.projector(model.scene_tokens(random_patches(200, 8)).features)
     assert 1 / 1.5 < loudness(scene) / loudness(model.language.get_input_embeddings().weight) < 1.5
 
 
 def test_gradients_reach_projector_and_representation(model):
-    model.language(inputs_embeds=model.embed(model.scene_tokens(random_patches(50, 8)), "Why?")).logits[0, -1, 0].backward()
+    model.language(inputs_embeds=model.embed(model.scene_tokens(random_patches(50, 8)), "Why?")).logits[0, -1, :9].sum().backward()
     for part in (model.projector, model.representation):
         assert all(p.grad.norm() > 0 for p in part.parameters())
 

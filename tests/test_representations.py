@@ -147,7 +147,7 @@ def test_a_patch_token_is_its_feature_plus_its_encoding():
 def test_voxel_tokens_equal_a_plain_loop():
     patches, module = labelled(), VoxelTokens(8, voxel_size=0.5, budget=None)
     tokens = module(patches)
-    placed = patches.features + module.place(patches.centers)
+    placed = patches.features + module.embedding(patches.centers)
     for k in range(len(tokens)):
         assert_close(tokens.features[k], placed[tokens.source == k].mean(0), atol=1e-5, rtol=1e-5)
     assert torch.equal(tokens.source, voxelise(patches, 0.5).source)

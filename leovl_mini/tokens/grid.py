@@ -36,15 +36,23 @@ class CondensedGrid(nn.Module):
 
     def forward(self, patches: Patches) -> SceneTokens:
         """(P,C) patches -> (K,C) tokens, K <= budget."""
+        return self.place(self.gather(patches))
+
+    def gather(self, patches: Patches) -> SceneTokens:
+        """The pillars without their horizontal position."""
         return self.tokens(self.voxels(patches))
 
+    def place(self, tokens: SceneTokens) -> SceneTokens:
+        """Add the horizontal position."""
+        return tokens.plus(self.fourier(tokens.centers[:, :2]))
+
     def tokens(self, voxels: Voxels) -> SceneTokens:
-        """(M,C) voxels -> (K,C) tokens, one per pillar."""
+        """(M,C) voxels -> (K,C) tokens, one per pillar, without their horizontal position."""
         pooled, cells, pillar_of_voxel = self.condense(voxels)
         position = (cells + 0.5) * voxels.size
         height = group_mean(voxels.centers, pillar_of_voxel, len(cells))[:, 2:]
         source = pillar_of_voxel[voxels.source]
-        return SceneTokens(pooled + self.fourier(position), torch.cat([position, height], dim=1), source, voxels.size)
+        return SceneTokens(pooled, torch.cat([position, height], dim=1), source, voxels.size)
 
     def condense(self, voxels: Voxels) -> tuple[Tensor, Tensor, Tensor]:
         """Rotate by height, average each pillar: (M,C) -> pooled (K,C), cells (K,2), and the pillar of each voxel (M,).

@@ -22,6 +22,10 @@ class ObjectTokens(nn.Module):
 
     def forward(self, patches: Patches) -> SceneTokens:
         """(P,C) patches with segments -> (K,C) tokens, K <= budget."""
+        return self.place(self.gather(patches))
+
+    def gather(self, patches: Patches) -> SceneTokens:
+        """Each object's mean feature, turned by its height."""
         segments = segments_of(patches)
         ids, counts = segments[segments > 0].unique(return_counts=True)
         ids = ids[counts.sort(descending=True, stable=True).indices[: self.budget]].sort().values
@@ -30,7 +34,11 @@ class ObjectTokens(nn.Module):
         source = torch.where(known, place, -1)
         features = group_mean(patches.features[known], place[known], len(ids))
         centers = group_mean(patches.centers[known], place[known], len(ids))
-        return SceneTokens(height_rope(features, centers[:, 2]) + self.fourier(centers[:, :2]), centers, source)
+        return SceneTokens(height_rope(features, centers[:, 2]), centers, source)
+
+    def place(self, tokens: SceneTokens) -> SceneTokens:
+        """Add the horizontal position."""
+        return tokens.plus(self.fourier(tokens.centers[:, :2]))
 
 
 def segments_of(patches: Patches) -> torch.Tensor:

@@ -21,12 +21,18 @@ class PatchTokens(nn.Module):
 
     def forward(self, patches: Patches) -> SceneTokens:
         """(P,C) patches -> (K,C) tokens, K <= budget."""
+        return self.place(self.gather(patches))
+
+    def gather(self, patches: Patches) -> SceneTokens:
+        """The patches that are kept, without their position."""
         by_place = torch.arange(len(patches), device=patches.centers.device)
         for axis in (2, 1, 0):  # number the patches by their place, so that the sample does not depend on the order of frames
             by_place = by_place[patches.centers[by_place, axis].sort(stable=True).indices]
         kept = by_place[uniform_sample(len(patches), self.budget, self.seed).to(by_place.device)].sort().values
         source = torch.full((len(patches),), -1, device=kept.device)
         source[kept] = torch.arange(len(kept), device=kept.device)
-        centers = patches.centers[kept]
-        encoding = sine_encoding(centers, patches.features.shape[1])
-        return SceneTokens(patches.features[kept] + encoding, centers, source)
+        return SceneTokens(patches.features[kept], patches.centers[kept], source)
+
+    def place(self, tokens: SceneTokens) -> SceneTokens:
+        """Add the positions, in whatever width the features have."""
+        return tokens.plus(sine_encoding(tokens.centers, tokens.features.shape[1]))

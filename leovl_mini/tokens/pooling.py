@@ -1,5 +1,6 @@
 """What every representation shares: the token structure, and the mean over groups."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,14 @@ class SceneTokens:
     centers: Float[Tensor, "K 3"]  # metres
     source: Int64[Tensor, "P"]
     cell: float | None = None  # edge length in metres, where a token is a cell of a grid
+    points: Float[Tensor, "P 3"] | None = None  # the patches' own places, for representations that embed those (voxels)
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def plus(self, position: Float[Tensor, "K C"]) -> "SceneTokens":
+        """The same tokens with something added to their features."""
+        return dataclasses.replace(self, features=self.features + position)
 
 
 def group_mean(values: Float[Tensor, "P C"], group: Int64[Tensor, "P"], groups: int) -> Float[Tensor, "M C"]:

@@ -1,6 +1,5 @@
 """Voxels: the mean feature of all patches that fall into one cube of space (LEO-VL, voxelisation; LLaVA-3D, voxel pooling)."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -55,29 +54,35 @@ class VoxelTokens(nn.Module):
         if budget is not None and budget < (8 if reduce == "coarser" else 1):  # cells are anchored at the origin: up to 8 octants
             raise ValueError(f"the budget is too small for {reduce!r}: {budget}")
         self.voxel_size, self.budget, self.reduce, self.seed = voxel_size, budget, reduce, seed
-        self.place = PointEmbedding(channels)
+        self.embedding = PointEmbedding(channels)
 
     def forward(self, patches: Patches) -> SceneTokens:
         """(P,C) patches -> (K,C) tokens."""
+        return self.place(self.gather(patches))
+
+    def gather(self, patches: Patches) -> SceneTokens:
+        """The voxels that are kept, without their patches' places."""
         size = self.voxel_size
-        placed = dataclasses.replace(patches, features=patches.features + self.place(patches.centers))
-        voxels = voxelise(placed, size)
-        if self.budget is None or len(voxels) <= self.budget:
-            return SceneTokens(voxels.features, voxels.centers, voxels.source, size)
-        if self.reduce == "coarser":
-            while len(voxels) > self.budget:
-                size *= max(
-                    math.sqrt(len(voxels) / self.budget), 1.02
-                )  # surfaces: the count falls about with the square of the size
-                voxels = voxelise(placed, size)
-            return SceneTokens(voxels.features, voxels.centers, voxels.source, size)
+        voxels = voxelise(patches, size)
+        over = self.budget is not None and len(voxels) > self.budget
+        if over and self.reduce == "coarser":
+            while len(voxels) > self.budget:  # surfaces: the count falls about with the square of the size
+                size *= max(math.sqrt(len(voxels) / self.budget), 1.02)
+                voxels = voxelise(patches, size)
+        if not over or self.reduce == "coarser":
+            return SceneTokens(voxels.features, voxels.centers, voxels.source, size, patches.centers)
         if self.reduce == "farthest":
             kept = farthest_points(voxels.centers, self.budget).sort().values
         else:
             kept = uniform_sample(len(voxels), self.budget, self.seed).to(voxels.source.device)
         token = torch.full((len(voxels),), -1, device=kept.device)
         token[kept] = torch.arange(len(kept), device=kept.device)
-        return SceneTokens(voxels.features[kept], voxels.centers[kept], token[voxels.source], size)
+        return SceneTokens(voxels.features[kept], voxels.centers[kept], token[voxels.source], size, patches.centers)
+
+    def place(self, tokens: SceneTokens) -> SceneTokens:
+        """Add to each voxel the mean of its patches' embedded places, which is the same as adding them before the averaging."""
+        kept = tokens.source >= 0
+        return tokens.plus(group_mean(self.embedding(tokens.points[kept]), tokens.source[kept], len(tokens)))
 
 
 def farthest_points(points: Float[Tensor, "M 3"], count: int) -> Int64[Tensor, "K"]:

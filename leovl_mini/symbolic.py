@@ -1,0 +1,67 @@
+"""Scenes in words: tokens that are sums of word embeddings, to learn to reason before there is anything to see.
+
+Our own addition in the spirit of Proxy3D's simplified first stages: where an image token says "red, chair" in features, a symbolic
+token says it in the language model's own word embeddings. The same words are the target that projected image tokens are aligned to.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from leovl_mini.data import SceneInput
+from leovl_mini.language import LEVELS
+from leovl_mini.scene import Object
+
+STEP = 0.2  # metres between two levels of height
+WORDS = 8  # at most so many words describe an object
+NAMED = ("colour", "pattern", "state")
+
+
+@dataclass
+class Symbols:
+    """K tokens in words. ``words`` are token ids, -1 where an object has fewer; ``centers`` in metres."""
+
+    words: Int64[Tensor, "K W"]
+    centers: Float[Tensor, "K 3"]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+class Vocabulary:
+    """Token ids of the words that describe objects: category, colour, pattern, state, and the levels of bottom and top."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.tokenizer = tokenizer
+        self.level = {name: tokenizer.convert_tokens_to_ids(name) for name in LEVELS}
+        self.known: dict[str, list[int]] = {}
+
+    def ids(self, word: str) -> list[int]:
+        if word not in self.known:
+            self.known[word] = self.tokenizer(f" {word}", add_special_tokens=False).input_ids
+        return self.known[word]
+
+    def describe(self, item: Object) -> list[int]:
+        """The words of one object, padded with -1 to ``WORDS``."""
+        words = [*self.ids(item.category)]
+        words += [i for name in NAMED if name in item.attributes for i in self.ids(item.attributes[name])]
+        for end, z in (("bottom", item.center[2] - item.size[2] / 2), ("top", item.center[2] + item.size[2] / 2)):
+            words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
+        return words[:WORDS] + [-1] * (WORDS - len(words))
+
+
+def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
+    """One token per object."""
+    words = torch.tensor([vocabulary.describe(o) for o in objects]).view(-1, WORDS)
+    return Symbols(words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3))
+
+
+def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:
+    """One token per image token, in the words of the objects that it shows; none where it shows only floor or wall."""
+    table = torch.full((max([o.id for o in seen.objects], default=0) + 1, WORDS), -1)
+    for item in seen.objects:
+        table[item.id] = torch.tensor(vocabulary.describe(item))
+    return Symbols(table[seen.shows].flatten(1), seen.tokens.centers)

@@ -1,0 +1,268 @@
+"""Training: one loop for every stage. A stage is a model, a way to make the batch of step n, and a number of steps."""
+
+import dataclasses
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from leovl_mini.data import SceneInput
+from leovl_mini.examples import Example
+from leovl_mini.files import finished_files
+from leovl_mini.model import LeoVL
+from leovl_mini.prompts import Turn, encode
+from leovl_mini.rooms.furniture import COLOURS
+from leovl_mini.scene import Object
+from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, tokens_as_symbols
+from leovl_mini.tokens import SceneTokens
+
+# -- batches ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Batch:
+    """B scenes with the turns asked about each; ``words`` are the scenes' tokens in words, where there is something to align."""
+
+    scenes: list[SceneTokens] | list[Symbols]
+    turns: list[list[Turn]]
+    words: list[Symbols] | None = None
+
+
+class Lessons:
+    """Rooms with their questions. ``batch(step)`` depends on the seed and the step alone: training can be resumed exactly.
+
+    ``kind``: "objects" (one symbolic token per object), "words" (the image tokens' places, in words) or "image". ``budget``: so
+    many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
+    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share.
+    """
+
+    def __init__(
+        self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
+        budget: int = 360, seed: int = 0, turn: bool = True, recolour: bool = True, weights: dict[str, float] | None = None,
+    ):  # fmt: skip
+        self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
+        self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
+        self.turn, self.recolour = turn, recolour and kind != "image"
+        by_scene: dict[str, list[Example]] = defaultdict(list)
+        for example in examples:
+            by_scene[example.scene].append(example)
+        self.examples, self.weights = dict(by_scene), weights or {}
+        self.names = sorted(self.examples)
+        self.encoded: dict[tuple[str, int], Turn] = {}
+        self.colours = torch.tensor([i for c in COLOURS for i in self.vocabulary.ids(c)])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.examples.values()))
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """The batch of a step; or, on several devices, part ``part`` of ``parts`` of it."""
+        epoch, place = divmod(step * self.rooms, len(self.names))
+        orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
+        chosen = np.concatenate(orders)[place : place + self.rooms]
+        lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i))) for i in chosen[part::parts]]
+        scenes, turns, words = zip(*lessons, strict=True)
+        return Batch(list(scenes), list(turns), list(words) if self.kind == "image" else None)
+
+    def lesson(self, name: str, rng: np.random.Generator) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
+        quarters = int(rng.integers(4)) if self.turn else 0
+        seen = self.seen(name)
+        seen = SceneInput(turned_tokens(seen.tokens, quarters), seen.shows, [turned_object(o, quarters) for o in seen.objects])
+        turns = self.draw(name, quarters, rng)
+        by_object = self.kind == "objects"
+        words = objects_as_symbols(seen.objects, self.vocabulary) if by_object else tokens_as_symbols(seen, self.vocabulary)
+        if self.recolour:
+            swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
+            swap[-1] = -1
+            swap[self.colours] = self.colours[torch.from_numpy(rng.permutation(len(self.colours)))]
+            words = Symbols(swap[words.words], words.centers)
+            turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
+        return (seen.tokens if self.kind == "image" else words), turns, words
+
+    def draw(self, name: str, quarters: int, rng: np.random.Generator) -> list[Turn]:
+        """Turns in random order, as many as the budget of words holds, at least one."""
+        some = self.examples[name]
+        # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w) first.
+        weight = np.array([self.weights.get(e.task, 1.0) for e in some])
+        order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
+        turns, used = [], 0
+        for i in order[weight[order] > 0]:
+            turn = self.encode(some[i], quarters)
+            if turns and used + len(turn.ids) > self.budget:
+                continue
+            turns.append(turn)
+            used += len(turn.ids)
+            if used > self.budget - 16:
+                break
+        return turns
+
+    def encode(self, example: Example, quarters: int) -> Turn:
+        key = (example.id, quarters)
+        if key not in self.encoded:
+            self.encoded[key] = encode(turned_example(example, quarters), self.tokenizer, self.style)
+        return self.encoded[key]
+
+
+# -- turning a room by quarters of a circle --------------------------------------------------------------------------------------
+
+
+def turned_point(point: tuple[float, ...] | list[float], quarters: int) -> list[float]:
+    x, y, *rest = point
+    for _ in range(quarters % 4):
+        x, y = -y, x
+    return [x + 0.0, y + 0.0, *rest]  # -0.0 becomes 0.0
+
+
+def turned_tokens(tokens: SceneTokens, quarters: int) -> SceneTokens:
+    """The cells of a grid around the origin fall on cells, so the features stay what they are (LEO's augmentation)."""
+    if quarters == 0:
+        return tokens
+    turn = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]).matrix_power(quarters)
+    points = None if tokens.points is None else tokens.points @ turn
+    return dataclasses.replace(tokens, centers=tokens.centers @ turn, points=points)
+
+
+def turned_object(item: Object, quarters: int) -> Object:
+    return dataclasses.replace(item, center=tuple(turned_point(item.center, quarters)), yaw=item.yaw + quarters * math.pi / 2)
+
+
+def turned_example(example: Example, quarters: int) -> Example:
+    """Poses, selected spots and coordinates turn; everything else that is said holds from every side."""
+    if quarters == 0:
+        return example
+    position = None if example.position is None else turned_point(example.position, quarters)
+    heading = None if example.heading is None else example.heading + quarters * math.pi / 2
+    spot = None if example.spot is None else turned_point(example.spot, quarters)
+    answers = [turned_coordinates(a, quarters) for a in example.answers] if example.kind == "coordinates" else example.answers
+    return dataclasses.replace(example, position=position, heading=heading, spot=spot, answers=answers)
+
+
+def turned_coordinates(answer: str, quarters: int) -> str:
+    x, y = turned_point([float(v) for v in re.findall(r"-?\d+\.\d", answer)], quarters)
+    return f"x {x:.1f}, y {y:.1f}"
+
+
+# -- the loop --------------------------------------------------------------------------------------------------------------------
+
+
+def learning_rate(step: int, steps: int, warmup: int) -> float:
+    """Share of the highest rate: a linear rise, then half a cosine down to a twentieth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.05 + 0.475 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+
+def train_steps(
+    model: LeoVL,
+    lessons: Lessons,
+    steps: int,
+    loss: Callable[[LeoVL, Batch], Tensor],
+    rate: float = 1e-3,
+    warmup: int = 50,
+    decay: float = 0.05,
+    clip: float = 1.0,
+    bf16: bool = False,
+    checkpoint: Path | None = None,
+    every: int = 200,
+    quiet: bool = False,
+) -> list[float]:
+    """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped."""
+    device = model.volume.device
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, rate, betas=(0.9, 0.99), weight_decay=decay)
+    history = restore(checkpoint, model, optimizer) if checkpoint and checkpoint.exists() else []
+    bar = tqdm(range(len(history), steps), initial=len(history), total=steps, unit="step", disable=quiet, mininterval=5)
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * learning_rate(step, steps, warmup)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            value = loss(model, lessons.batch(step))
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(trained, clip)
+        optimizer.step()
+        history.append(float(value.detach()))
+        bar.set_postfix_str(f"loss {np.mean(history[-50:]):.3f}", refresh=False)
+        if checkpoint and ((step + 1) % every == 0 or step + 1 == steps):
+            save_checkpoint(checkpoint, model, optimizer, history)
+    model.trained = True
+    return history
+
+
+def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, history: list[float]) -> None:
+    """Weights, optimiser and history in one safetensors file, replaced at once."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items() if k != "language.lm_head.weight"}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
+    with finished_files(file.parent) as partial:
+        copies = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+        save_file(copies, partial / file.name, {"history": json.dumps(history)})
+
+
+def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
+    """Load a checkpoint into a model (and its optimiser); returns the losses so far."""
+    from safetensors import safe_open
+
+    tensors = load_file(file)
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
+    if optimizer is not None:
+        state: dict[int, dict] = defaultdict(dict)
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state[int(index)][name] = value
+        optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["history"])
+
+
+# -- what is learned -------------------------------------------------------------------------------------------------------------
+
+
+def answer_loss(model: LeoVL, batch: Batch) -> Tensor:
+    """Next-token loss on the answers."""
+    return model.loss(model.pack(batch.scenes, batch.turns))
+
+
+def place_loss(model: LeoVL, points: int = 256) -> Tensor:
+    """A position must say its own coordinates: ``F(x, y)`` against the embeddings of the words "x 1.5" and "y -0.5" (ours)."""
+    tokenizer, values = model.tokenizer, [f"{v / 2:.1f}" for v in range(-9, 10)]
+    table = model.language.get_input_embeddings().weight
+    xyz = torch.empty(points, 3).uniform_(-4.74, 4.74).to(table.device)
+    said = model.embed_places(xyz).float() / model.volume
+    total = said.new_zeros(())
+    for axis, name in enumerate("xy"):
+        words = [tokenizer(f" {name} {v}", add_special_tokens=False).input_ids for v in values]
+        known = [i for i, w in enumerate(words) if len(w) == 1]
+        ids = torch.tensor([words[i][0] for i in known], device=table.device)
+        centers = torch.tensor([float(values[i]) for i in known], device=table.device)
+        nearest = (xyz[:, axis, None] - centers).abs().argmin(1)
+        total = total + torch.nn.functional.cross_entropy(said @ table[ids].T.float(), nearest)
+    return total
+
+
+def alignment_loss(model: LeoVL, batch: Batch) -> Tensor:
+    """Projected image tokens against the words of the objects they show (ours): squared distance to the sum of their embeddings,
+    relative to its size. Tokens of floor and walls should say nothing; there are many, so they count a tenth."""
+    said = model.content(batch.scenes).float()
+    with torch.no_grad():
+        wanted = model.content(batch.words).float()
+    something = torch.cat([(w.words >= 0).any(1) for w in batch.words])
+    weight = torch.where(something, 1.0, 0.1)[:, None]
+    return (weight * (said - wanted).square()).sum() / (weight * wanted.square()).sum()
+
+
+def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
+    return answer_loss(model, batch) + 0.1 * place_loss(model)
+
+
+def tuning_loss(model: LeoVL, batch: Batch, align: float = 1.0) -> Tensor:
+    return answer_loss(model, batch) + align * alignment_loss(model, batch) + 0.1 * place_loss(model)

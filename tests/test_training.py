@@ -1,0 +1,379 @@
+"""Packing, losses, turning rooms, the loop and its resumption, and the feature cache."""
+
+import dataclasses
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from random_inputs import random_tokens
+from torch.testing import assert_close
+
+from leovl_mini.data import FeatureCache, SceneInput, make_cache, perceive, shown_objects
+from leovl_mini.examples import Example, load_examples
+from leovl_mini.geometry import Patches
+from leovl_mini.language import AHEAD, POSE, SPOT
+from leovl_mini.model import LeoVL
+from leovl_mini.perception import load_encoder
+from leovl_mini.prompts import encode, question_text
+from leovl_mini.rooms.corpus import Corpus, make_corpus
+from leovl_mini.samples import sample_room
+from leovl_mini.scene import CaptureError, Object
+from leovl_mini.symbolic import Vocabulary, objects_as_symbols, tokens_as_symbols
+from leovl_mini.tokens import SceneTokens, representation
+from leovl_mini.training import (
+    Lessons,
+    alignment_loss,
+    answer_loss,
+    learning_rate,
+    place_loss,
+    restore,
+    symbolic_loss,
+    train_steps,
+    tuning_loss,
+    turned_example,
+    turned_object,
+    turned_tokens,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model() -> LeoVL:
+    return LeoVL("nano", channels=8)
+
+
+def room_examples(name: str = "scannet_2") -> list[Example]:
+    return [e for e in load_examples(sample_room(name) / "examples.jsonl") if e.task != "grounding"]
+
+
+def room_objects(name: str = "scannet_2") -> list[Object]:
+    objects = json.loads((sample_room(name) / "scene.json").read_text())["objects"]
+    return [Object(**{**o, "center": tuple(o["center"]), "size": tuple(o["size"])}) for o in objects]
+
+
+def fake_scene(name: str) -> SceneInput:
+    """The objects of a bundled room, with one token of random features for each."""
+    objects = room_objects(name)
+    centers = torch.tensor([o.center for o in objects], dtype=torch.float32)
+    features = torch.randn(len(objects), 8, generator=torch.Generator().manual_seed(len(objects)))
+    shows = torch.tensor([[o.id, 0] for o in objects])
+    return SceneInput(SceneTokens(features, centers, torch.zeros(0, dtype=torch.long)), shows, objects, name)
+
+
+def lessons(model: LeoVL, **options) -> Lessons:
+    names = ("scannet_2", "rscan_3", "multiscan_1")
+    examples = [dataclasses.replace(e, scene=name, id=f"{name}/{e.id}") for name in names for e in room_examples(name)]
+    return Lessons(model, fake_scene, examples, **{"rooms": 2, "budget": 90, **options})
+
+
+# -- prompts ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_answer_and_its_end_are_learned(model):
+    for example in room_examples():
+        turn = encode(example, model.tokenizer)
+        learned = [i for i, answer in zip(turn.ids, turn.is_answer, strict=True) if answer]
+        assert learned[-1] == model.tokenizer.eos_token_id
+        assert model.tokenizer.decode(learned[:-1]) == f" {example.answers[0]}"
+        assert model.tokenizer.decode(turn.ids[: turn.answer_start]) == question_text(example)
+
+
+def test_places_stand_where_their_tokens_stand(model):
+    asked = Example("", "", "qa", "situated", "Where is it?", ["left"], "I am here.", [1.0, 2.0, 0.0], math.pi / 2)
+    turn = encode(asked, model.tokenizer)
+    named = {model.tokenizer.convert_ids_to_tokens(turn.ids[i]): point for i, point in turn.places.items()}
+    assert named[POSE] == (1.0, 2.0, 0.0) and np.allclose(named[AHEAD], (1.0, 3.0, 0.0))
+    chosen = encode(Example("", "", "object captioning", "", "What?", ["a"], spot=[1.0, 0.0, 0.5]), model.tokenizer)
+    assert [model.tokenizer.convert_ids_to_tokens(chosen.ids[i]) for i in chosen.places] == [SPOT]
+
+
+def test_earlier_turns_are_read_but_not_learned(model):
+    dialogue = next(e for e in room_examples() if e.history)
+    turn = encode(dialogue, model.tokenizer)
+    text = model.tokenizer.decode(turn.ids[: turn.answer_start])
+    assert all(q in text and a in text for q, a in dialogue.history)
+
+
+# -- packing and loss --------------------------------------------------------------------------------------------------------------
+
+
+def turns_of(model: LeoVL, count: int, skip: int = 0):
+    return [encode(e, model.tokenizer) for e in room_examples()[skip : skip + count]]
+
+
+def alone(model: LeoVL, scene, turn) -> torch.Tensor:
+    """The loss of one answer as transformers computes it for one plain sequence."""
+    before = model.embed_prompt(scene)
+    words = model.embed_words(torch.tensor(turn.ids), turn.places)
+    labels = torch.full((len(before) + len(turn.ids),), -100)
+    labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
+    return model.language(inputs_embeds=torch.cat([before, words])[None], labels=labels[None]).loss
+
+
+def test_packed_turns_have_the_loss_of_separate_sequences(model):
+    scenes, turns = [random_tokens(7, 8), random_tokens(12, 8, seed=1)], [turns_of(model, 3), turns_of(model, 5, skip=40)]
+    expected = torch.stack([alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some])
+    packed = model.pack(scenes, turns)
+    assert_close(model.loss(packed), expected.mean(), atol=1e-5, rtol=0)
+    lengths = torch.tensor([len(t.ids) - t.answer_start for some in turns for t in some])
+    assert_close(model.loss(packed, per="token"), (expected * lengths).sum() / lengths.sum(), atol=1e-5, rtol=0)
+    assert abs(float(model.loss(packed) - model.loss(packed, per="token"))) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["grid", "voxels", "proxies", "patches", "objects"])
+def test_packing_works_for_every_representation(kind):
+    model = LeoVL("nano", channels=8, tokens=kind)
+    patches = [Patches(torch.randn(30, 8), torch.rand(30, 3) * 4, torch.zeros(30, 3, dtype=torch.long), 0, torch.arange(30) // 8)
+               for _ in range(2)]  # fmt: skip
+    scenes, turns = [model.scene_tokens(p) for p in patches], [turns_of(model, 2), turns_of(model, 2, skip=30)]
+    expected = torch.stack([alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some]).mean()
+    assert_close(model.loss(model.pack(scenes, turns)), expected, atol=1e-5, rtol=0)
+
+
+def test_a_turn_does_not_see_another_turn_nor_the_next_scene(model):
+    scenes, turns = [random_tokens(7, 8), random_tokens(9, 8, seed=1)], [turns_of(model, 3), turns_of(model, 2, skip=9)]
+    packed = model.pack(scenes, turns)
+    packed.embeddings = packed.embeddings.detach().requires_grad_()
+    losses, turn = model.token_losses(packed)
+    losses[turn == 1].sum().backward()  # the second turn of the first scene
+    touched = packed.embeddings.grad.abs().sum(-1) > 0
+    seen = (packed.segments == 0) | (packed.segments == 2)
+    assert touched[0].any() and not touched[1].any() and not (touched[0] & ~seen[0]).any()
+
+
+def test_gradients_reach_everything_that_is_trained(model):
+    model.zero_grad()
+    batch = lessons(model, kind="image").batch(0)
+    tuning_loss(model, batch).backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or p.grad.norm() == 0]
+    assert not silent
+
+
+def test_a_question_in_a_batch_is_answered_as_alone(model):
+    scene, some = random_tokens(9, 8), [e for e in room_examples() if e.task in ("qa", "object captioning")][::5]
+    together = model.answers(scene, some, 6)
+    assert together == [model.answers(scene, [e], 6)[0] for e in some] == model.answers(scene, some, 6, use_cache=False)
+
+
+# -- turning -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_turning_the_room_turns_coordinates_and_poses():
+    item = Object(1, "mug", (1.6, -0.4, 0.5), (0.1, 0.1, 0.1), 0.3, {})
+    asked = Example("", "", "qa", "coordinates", "Where?", ["x 1.5, y -0.5"], position=[1.6, -0.4, 0.0], heading=0.0)
+    for quarters, answer in enumerate(["x 1.5, y -0.5", "x 0.5, y 1.5", "x -1.5, y 0.5", "x -0.5, y -1.5"]):
+        turned, moved = turned_example(asked, quarters), turned_object(item, quarters)
+        assert turned.answers == [answer]
+        assert np.allclose(turned.position[:2], moved.center[:2]) and math.isclose(turned.heading, quarters * math.pi / 2)
+        tokens = SceneTokens(torch.zeros(1, 2), torch.tensor([item.center]), torch.zeros(0, dtype=torch.long))
+        assert_close(turned_tokens(tokens, quarters).centers[0], torch.tensor(moved.center))
+    assert turned_example(Example("", "", "qa", "coordinates", "", ["x 0.0, y 0.5"]), 1).answers == ["x -0.5, y 0.0"]
+
+
+def test_four_quarters_are_none():
+    tokens = random_tokens(5, 8)
+    for _ in range(4):
+        turned = turned_tokens(tokens, 1)
+        tokens = dataclasses.replace(tokens, centers=turned.centers)
+    assert_close(tokens.centers, random_tokens(5, 8).centers)
+
+
+# -- symbols -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_object_in_words(model):
+    words = Vocabulary(model.tokenizer)
+    item = Object(
+        3, "tv stand", (0.0, 0.0, 0.3), (1.0, 0.4, 0.6), 0.0, {"colour": "red", "pattern": "striped", "state": "open", "on": "4"}
+    )
+    said = [model.tokenizer.decode([i]) for i in words.describe(item) if i >= 0]
+    assert said == [" tv", " stand", " red", " striped", " open", "<bottom0>", "<top3>"]
+
+
+def test_a_token_says_the_words_of_what_it_shows(model):
+    words, seen = Vocabulary(model.tokenizer), fake_scene("scannet_2")
+    assert torch.equal(tokens_as_symbols(seen, words).words[:, :8], objects_as_symbols(seen.objects, words).words)
+    seen.shows[0] = 0
+    assert (tokens_as_symbols(seen, words).words[0] == -1).all()
+
+
+def test_shown_objects_are_those_with_the_most_patches():
+    source = torch.tensor([0, 0, 0, 0, 1, 1, -1, 1])
+    segments = torch.tensor([5, 5, 2, 0, 0, 0, 7, 0])
+    patches = Patches(torch.zeros(8, 2), torch.zeros(8, 3), torch.zeros(8, 3, dtype=torch.long), 0, segments)
+    tokens = SceneTokens(torch.zeros(3, 2), torch.zeros(3, 3), source)
+    assert shown_objects(tokens, patches).tolist() == [[5, 2], [0, 0], [0, 0]]
+
+
+def test_recolouring_changes_scene_and_text_alike(model):
+    """A question about a colour has the same answer in the scene's new words."""
+    colours = {model.tokenizer.decode([i]).strip(): i for i in lessons(model).colours.tolist()}
+    some = lessons(model, kind="objects", turn=False, rooms=3, budget=2000)
+    checked = 0
+    for step in range(4):
+        batch = some.batch(step)
+        for scene, turns in zip(batch.scenes, batch.turns, strict=True):
+            for turn in turns:
+                text = model.tokenizer.decode(turn.ids)
+                match = re.search(r"colour.* the ([a-z ]+?)(?: is| have| has)?\?.*ASSISTANT: (\w+)<eos>", text)
+                if match and match[2] in colours:
+                    name = model.tokenizer(f" {match[1]}", add_special_tokens=False).input_ids
+                    rows = [row for row in scene.words.tolist() if all(i in row for i in name)]
+                    if len(rows) == 1:
+                        assert colours[match[2]] in rows[0]
+                        checked += 1
+    assert checked >= 5
+
+
+# -- batches and the loop ----------------------------------------------------------------------------------------------------------
+
+
+def test_batches_depend_on_seed_and_step_alone(model):
+    first, again, other = lessons(model), lessons(model), lessons(model, seed=1)
+    first.batch(3)
+    a, b, c = first.batch(0), again.batch(0), other.batch(0)
+    assert a.turns == b.turns and all(torch.equal(x.centers, y.centers) for x, y in zip(a.scenes, b.scenes, strict=True))
+    assert a.turns != c.turns
+
+
+def test_every_room_comes_once_in_an_epoch(model):
+    some = lessons(model, rooms=1, turn=False)
+    firsts = [len(some.batch(step).scenes[0]) for step in range(6)]
+    sizes = sorted(len(fake_scene(n)) for n in some.names)
+    assert sorted(firsts[:3]) == sorted(firsts[3:]) == sizes
+
+
+def test_parts_of_a_batch_make_the_whole(model):
+    some = lessons(model, rooms=3)
+    whole, parts = some.batch(1), [some.batch(1, part, 2) for part in range(2)]
+    assert [t for t in whole.turns if t in parts[0].turns + parts[1].turns] == whole.turns
+    assert sum(len(p.turns) for p in parts) == 3
+
+
+def test_turns_fit_the_budget_and_tasks_can_be_left_out(model):
+    some = lessons(model, budget=90, weights={"scene captioning": 0.0, "object captioning": 0.0, "planning": 0.0, "dialogue": 0.0})
+    for step in range(5):
+        for turns in some.batch(step).turns:
+            assert sum(len(t.ids) for t in turns) <= 90 and len(turns) >= 2
+
+
+def test_the_rate_rises_and_falls():
+    rates = [learning_rate(step, 100, 10) for step in range(100)]
+    assert rates[0] == 0.1 and max(rates) == rates[9] == 1.0 and 0.05 <= rates[-1] < 0.06
+    assert rates[:10] == sorted(rates[:10]) and rates[9:] == sorted(rates[9:], reverse=True)
+
+
+@pytest.mark.parametrize("kind, loss", [("objects", symbolic_loss), ("image", tuning_loss)])
+def test_training_lowers_the_loss(kind, loss):
+    model = LeoVL("nano", channels=8)
+    torch.manual_seed(0)
+    history = train_steps(
+        model, lessons(model, kind=kind, turn=False, recolour=False, rooms=3), 40, loss, 3e-3, warmup=3, quiet=True
+    )
+    assert np.mean(history[-3:]) < 0.6 * np.mean(history[:3]) and model.trained
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
+    def run(file, interrupt_at=None):
+        model = LeoVL("nano", channels=8, seed=3)  # as in a fresh process: new model, new optimiser
+        some, steps = lessons(model, rooms=1, budget=40), []
+
+        def loss(m, batch):
+            steps.append(1)
+            if len(steps) == interrupt_at:
+                raise KeyboardInterrupt
+            return answer_loss(m, batch)
+
+        history = train_steps(model, some, 6, loss, checkpoint=file, every=2, quiet=True, warmup=2)
+        return model.state_dict(), history, len(steps)
+
+    whole, losses, _ = run(tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken.safetensors", interrupt_at=4)  # two steps were saved, the third is lost
+    broken, again, steps = run(tmp_path / "broken.safetensors")
+    assert steps == 4 and losses == again and all(torch.equal(broken[k], v) for k, v in whole.items())
+    assert restore(tmp_path / "whole.safetensors", LeoVL("nano", channels=8)) == losses
+
+
+def test_places_learn_their_coordinates(model):
+    fresh = LeoVL("nano", channels=8)
+    optimizer = torch.optim.Adam([*fresh.representation.parameters(), fresh.language.get_input_embeddings().weight], 3e-3)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = place_loss(fresh)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_alignment_is_zero_where_tokens_say_their_words(model, monkeypatch):
+    batch = lessons(model, kind="image", turn=False).batch(0)
+    before = float(alignment_loss(model, batch).detach())
+    said = model.content(batch.words).detach()
+    original = model.content
+    monkeypatch.setattr(model, "content", lambda scenes: said if isinstance(scenes[0], SceneTokens) else original(scenes))
+    assert before > 0.5 and float(alignment_loss(model, batch)) == 0
+
+
+# -- the feature cache -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    folder = tmp_path_factory.mktemp("made") / "corpus"
+    make_corpus(folder, rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
+    return Corpus(folder)
+
+
+@pytest.mark.parametrize("tokens", ["grid", "voxels"])
+def test_the_cache_holds_what_perception_gives(corpus, tmp_path, tokens):
+    make_cache(tmp_path / "cache", corpus, tokens=tokens, quiet=True)
+    cache, encoder = FeatureCache(tmp_path / "cache"), load_encoder()
+    assert len(cache) == len(corpus) and not cache.damaged()
+    module = representation(tokens, encoder.channels, voxel_size=0.25, budget=750)
+    for name in list(corpus.shard_of)[:2]:
+        scene = corpus.scene(name)
+        fresh, kept = perceive(scene, encoder, module), cache.scene(name)
+        assert_close(kept.tokens.features, fresh.tokens.features, atol=2e-2, rtol=1e-2)
+        assert torch.equal(kept.tokens.centers, fresh.tokens.centers) and torch.equal(kept.shows, fresh.shows)
+        assert kept.objects == scene.objects
+        assert_close(module.place(kept.tokens).features, module.place(fresh.tokens).features, atol=2e-2, rtol=1e-2)
+
+
+def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):
+    make_cache(tmp_path / "whole", corpus, quiet=True)
+    calls, real = [], corpus.scene
+
+    def stop(name):
+        calls.append(name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(name)
+
+    monkeypatch.setattr(corpus, "scene", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make_cache(tmp_path / "cache", corpus, quiet=True)
+    monkeypatch.setattr(corpus, "scene", real)
+    make_cache(tmp_path / "cache", corpus, quiet=True)
+    assert FeatureCache(tmp_path / "cache").sha256 == FeatureCache(tmp_path / "whole").sha256
+    with pytest.raises(FileExistsError, match="made with other options"):
+        make_cache(tmp_path / "cache", corpus, tokens="proxies", quiet=True)
+
+
+def test_what_is_missing_or_damaged_is_said(corpus, tmp_path):
+    with pytest.raises(CaptureError, match="no feature cache"):
+        FeatureCache(tmp_path)
+    make_cache(tmp_path / "cache", corpus, quiet=True)
+    cache = FeatureCache(tmp_path / "cache")
+    with pytest.raises(CaptureError, match="no scene 'attic'"):
+        cache.scene("attic")
+    file = next((tmp_path / "cache").glob("*.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert cache.damaged() == [file.name]
