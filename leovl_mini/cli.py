@@ -15,6 +15,8 @@ from leovl_mini.weights import WeightsMissing
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 rooms_app = typer.Typer(help="Known-answer rooms.", no_args_is_help=True)
 app.add_typer(rooms_app, name="rooms")
+train_app = typer.Typer(help="Training, stage by stage.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
 console = Console()
 
 ScenePath = Annotated[Path | None, typer.Argument(help="Folder of a capture; without it, a bundled room.", show_default=False)]
@@ -213,6 +215,104 @@ def bench(
         console.print(f"missed: {name}", style="red")
     if missed:
         raise typer.Exit(1)
+
+
+CorpusPath = Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
+
+
+@train_app.command("features")
+def make_features(
+    corpus: CorpusPath,
+    out: Annotated[Path, typer.Option(help="Folder of the feature cache; an interrupted one is continued.")],
+    preset: Preset = "nano",
+    tokens: Tokens = "grid",
+    device: Device = "auto",
+) -> None:
+    """Run perception once over a corpus and keep what it saw."""
+    from leovl_mini.data import make_cache
+    from leovl_mini.presets import pick_device
+    from leovl_mini.rooms.corpus import Corpus
+
+    start = time.perf_counter()
+    make_cache(out, Corpus(corpus), preset, tokens, device=pick_device(device))
+    size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
+    console.print(f"{out}: {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
+
+
+@train_app.command("tokenizer")
+def make_tokenizer(corpus: CorpusPath, out: Annotated[Path, typer.Option(help="The JSON file to write.")]) -> None:
+    """Learn nano's words from the training texts of a corpus."""
+    from leovl_mini.language import train_tokenizer
+    from leovl_mini.prompts import plain_texts
+    from leovl_mini.rooms.corpus import Corpus
+
+    train_tokenizer(plain_texts(Corpus(corpus).examples("train")), out)
+    console.print(f"{out}: {out.stat().st_size // 1000} kB", soft_wrap=True)
+
+
+@train_app.command("symbolic")
+def train_symbolic(
+    corpus: CorpusPath,
+    out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
+    steps: Steps = 1200,
+    seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
+) -> None:
+    """Stage 1: learn to answer about rooms made of words."""
+    from leovl_mini.stages import symbolic
+
+    report_stage(symbolic(Path(corpus), out, steps, seed), out)
+
+
+@train_app.command("tune")
+def train_tune(
+    corpus: CorpusPath,
+    cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
+    start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
+    steps: Steps = 1200,
+    align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 300,
+    blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
+) -> None:
+    """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
+    from leovl_mini.stages import tune
+
+    report_stage(tune(Path(corpus), cache, out, start, steps, align, blind, seed), out)
+
+
+def report_stage(result: dict, out: Path) -> None:
+    text = "{steps} steps, {minutes:.1f} minutes, last loss {loss:.3f}".format(**result)
+    console.print(f"{out.with_name(out.stem + '.weights.safetensors')}: {text}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    weights: Annotated[Path | None, typer.Argument(help="Trained weights; without them, the ones of the package.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="A corpus; without one, the bundled rooms.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="The corpus's features, made by leovl-mini train features.")] = None,
+    split: Annotated[str, typer.Option(help="Which examples; keep test for the end.")] = "val",
+    rooms: Annotated[int, typer.Option(min=1, help="At most so many rooms.")] = 200,
+    write: Annotated[Path | None, typer.Option(help="Also write all scores with intervals to this JSON file.")] = None,
+) -> None:
+    """Score short answers per kind, beside controls: no scene, the wrong scene, features on wrong places, no features."""
+    from leovl_mini.checkpoints import load_weights, notes
+    from leovl_mini.evaluate import as_rows, material, write_results
+    from leovl_mini.evaluate import evaluate as score
+    from leovl_mini.report import hardware, table
+    from leovl_mini.samples import samples_folder
+
+    file = weights or samples_folder() / "weights" / "nano.safetensors"
+    model, start = load_weights(file), time.perf_counter()
+    seen, examples, learned = material(model, corpus, cache, split, rooms)
+    results = score(model, seen, examples, learned, quiet=False)
+    about = {"weights": file.name, "trained": notes(file), "split": split if corpus else "bundled rooms", "hardware": hardware()}
+    title = (
+        f"{file.name} on {about['split']}: {len({e.scene for e in examples})} rooms, {time.perf_counter() - start:.0f} s; percent"
+    )
+    console.print(table(title, as_rows(results)))
+    if write:
+        write_results(write, about, results)
 
 
 @app.command()

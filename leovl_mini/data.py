@@ -41,6 +41,12 @@ class SceneInput:
         return len(self.tokens)
 
 
+def described(corpus: Corpus, name: str) -> SceneInput:
+    """A scene's objects without its pictures, for lessons in words."""
+    nothing = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+    return SceneInput(nothing, torch.zeros(0, SHOWN, dtype=torch.long), corpus.objects(name), name)
+
+
 @torch.no_grad()
 def perceive(scene: Scene, encoder: nn.Module, tokens: nn.Module) -> SceneInput:
     """Features, lifting, and everything in the representation that is not learned."""

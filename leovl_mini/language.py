@@ -55,14 +55,14 @@ def load_language(name: str) -> Language:
 
 
 def nano() -> Language:
-    """A 5-layer Llama of 2.6 million parameters. It starts from random weights: it knows nothing."""
+    """A 4-layer Llama of 1.1 million parameters. It starts from random weights: it knows nothing."""
     tokenizer = nano_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=512,
-        num_hidden_layers=5,
-        num_attention_heads=6,
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
         bos_token_id=None,

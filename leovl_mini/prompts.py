@@ -4,6 +4,7 @@ Where a situation or a selected spot belongs to the question, it stands in front
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
@@ -53,6 +54,13 @@ def question_text(example: Example, style: str = "plain") -> str:
     text += f" {SPOT}" if example.spot is not None else ""
     text += "".join(f"{ask.format(q)} {a}" for q, a in example.history)
     return text + ask.format(example.question)
+
+
+def plain_texts(examples: Iterable[Example]) -> Iterator[str]:
+    """Every prompt with its answer as text, without tokens that are no words."""
+    for example in examples:
+        text = f"{before_scene()}{question_text(example)} {example.answers[0]}"
+        yield text.replace(POSE, "").replace(AHEAD, "").replace(SPOT, "")
 
 
 def places_of(example: Example) -> dict[str, tuple[float, float, float]]:

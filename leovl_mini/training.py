@@ -1,7 +1,6 @@
 """Training: one loop for every stage. A stage is a model, a way to make the batch of step n, and a number of steps."""
 
 import dataclasses
-import json
 import math
 import re
 from collections import defaultdict
@@ -11,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from leovl_mini.checkpoints import restore, save_checkpoint
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
-from leovl_mini.files import finished_files
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.rooms.furniture import COLOURS
@@ -195,33 +193,6 @@ def train_steps(
             save_checkpoint(checkpoint, model, optimizer, history)
     model.trained = True
     return history
-
-
-def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, history: list[float]) -> None:
-    """Weights, optimiser and history in one safetensors file, replaced at once."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items() if k != "language.lm_head.weight"}
-    for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
-    with finished_files(file.parent) as partial:
-        copies = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-        save_file(copies, partial / file.name, {"history": json.dumps(history)})
-
-
-def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
-    """Load a checkpoint into a model (and its optimiser); returns the losses so far."""
-    from safetensors import safe_open
-
-    tensors = load_file(file)
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, strict=False)
-    if optimizer is not None:
-        state: dict[int, dict] = defaultdict(dict)
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state[int(index)][name] = value
-        optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
-    with safe_open(file, "pt") as opened:
-        return json.loads(opened.metadata()["history"])
 
 
 # -- what is learned -------------------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_the_figure_check_finds_blank_figures_and_missing_labels():
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("size=0.2)", "size=0.3)"), ("stage by stage = run()", "stage by stage")],
+    [("size=0.25)", "size=0.3)"), ("stage by stage = run()", "stage by stage")],
     ids=["an assert fails", "an output differs"],
 )
 def test_a_changed_cell_makes_the_gate_fail(tmp_path, before, after):

@@ -210,6 +210,10 @@ class Corpus:
             frame_names=[f"{i:03d}" for i in range(V)],
         )
 
+    def objects(self, name: str) -> list[Object]:
+        with zipfile.ZipFile(self.shard_of[name]) as shard:
+            return [as_object(o) for o in json.loads(shard.read(f"{name}/scene.json"))["objects"]]
+
     def areas(self, name: str) -> list[Area]:
         with zipfile.ZipFile(self.shard_of[name]) as shard:
             return [

@@ -1,0 +1,104 @@
+"""Trained weights on disk: checkpoints of a run that can be resumed, and small files that travel with the package."""
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from leovl_mini.files import finished_files
+from leovl_mini.model import LeoVL
+from leovl_mini.presets import get_preset
+from leovl_mini.scene import CaptureError
+
+
+def weights_of(model: LeoVL) -> dict[str, Tensor]:
+    """All weights once: the output layer shares the table of words."""
+    return {k: v.detach().clone().contiguous() for k, v in model.state_dict().items() if k != "language.lm_head.weight"}
+
+
+def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, history: list[float]) -> None:
+    """Weights, optimiser and the losses so far in one safetensors file, replaced at once."""
+    tensors = {f"model.{k}": v for k, v in weights_of(model).items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": v.detach().clone() for k, v in state.items()}
+    with finished_files(file.parent) as partial:
+        save_file(tensors, partial / file.name, {"history": json.dumps(history)})
+
+
+def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
+    """Load a checkpoint into a model (and its optimiser); returns the losses so far."""
+    tensors = load_file(file)
+    fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, file)
+    if optimizer is not None:
+        state: dict[int, dict] = defaultdict(dict)
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state[int(index)][name] = value
+        optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["history"])
+
+
+def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
+    """Put tensors into a model; both must have the same names and shapes."""
+    wanted = model.state_dict()
+    missing, left = set(wanted) - set(tensors) - {"language.lm_head.weight"}, set(tensors) - set(wanted)
+    wrong = {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}
+    if missing or left or wrong:
+        names = ", ".join(sorted([*missing, *left, *wrong])[:3])
+        raise CaptureError(f"{file} does not fit this model ({len(missing | left | wrong)} tensors differ, such as {names})")
+    model.load_state_dict(tensors, strict=False)
+
+
+def identity(model: LeoVL) -> dict[str, str]:
+    """What weights belong to: preset, representation with its settings, channels of the encoder, and the tokenizer's SHA-256."""
+    settings = get_preset(model.preset)
+    words = json.dumps(sorted(model.tokenizer.get_vocab().items())).encode()
+    return {
+        "preset": model.preset,
+        "tokens": model.kind,
+        "token settings": json.dumps(settings["tokens"].get(model.kind, {}), sort_keys=True),
+        "encoder": f"{settings['encoder']} at {settings['longest_side']} pixels",
+        "channels": str(model.channels),
+        "tokenizer": hashlib.sha256(words).hexdigest(),
+    }
+
+
+def save_weights(model: LeoVL, file: Path, note: dict[str, str]) -> None:
+    """Weights in bfloat16 with what they belong to, and a ``note`` (command, steps, minutes, hardware ...)."""
+    with finished_files(file.parent) as partial:
+        tensors = {k: v.bfloat16() for k, v in weights_of(model).items()}
+        save_file(tensors, partial / file.name, {**identity(model), **{f"note {k}": v for k, v in note.items()}})
+
+
+def load_weights(file: str | Path, device: torch.device | str = "cpu") -> LeoVL:
+    """The trained model of a file that ``save_weights`` wrote. Refused where tokenizer, preset or token settings have changed."""
+    file = Path(file)
+    if not file.is_file():
+        raise CaptureError(f"{file} does not exist; trained weights are made with: leovl-mini train")
+    try:
+        with safe_open(file, "pt") as opened:
+            about = opened.metadata() or {}
+    except SafetensorError as error:
+        raise CaptureError(f"{file} is damaged or no safetensors file ({error})") from None
+    if not {"preset", "tokens", "channels"} <= set(about):
+        raise CaptureError(f"{file} does not say what it belongs to; it was not written by leovl-mini train")
+    model = LeoVL(about["preset"], int(about["channels"]), tokens=about["tokens"])
+    changed = [k for k, v in identity(model).items() if about.get(k) != v]
+    if changed:
+        raise CaptureError(f"{file} was trained with another {', '.join(changed)}; train again, or use the version it came with")
+    fill(model, {k: v.float() for k, v in load_file(file).items()}, file)
+    model.trained = True
+    return model.to(device).eval()
+
+
+def notes(file: str | Path) -> dict[str, str]:
+    """The note of a file of weights."""
+    with safe_open(Path(file), "pt") as opened:
+        return {k.removeprefix("note "): v for k, v in opened.metadata().items() if k.startswith("note ")}

@@ -1,0 +1,153 @@
+"""What a model gets right, and what it would have got right without looking: scores per kind and domain, with controls."""
+
+import dataclasses
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from leovl_mini.data import FeatureCache, SceneInput, perceive
+from leovl_mini.examples import Example, load_examples
+from leovl_mini.files import finished_files
+from leovl_mini.metrics import clustered_bootstrap, score_answer
+from leovl_mini.model import LeoVL
+from leovl_mini.perception import load_encoder
+from leovl_mini.presets import get_preset
+from leovl_mini.readers import load_scene
+from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.rooms.quality import domain, group
+from leovl_mini.samples import samples_folder
+from leovl_mini.tokens import SceneTokens
+
+CONTROLS = ("scene", "no scene", "wrong scene", "permuted", "positions only")
+NUMBERS = ("height", "length", "distance", "room size")
+MAIN_SCORE = {"coordinates": "within a cell", "grounding": "F1", **dict.fromkeys(NUMBERS, "MRA")}
+SHORT = ("qa",)
+Seen = Callable[[str], SceneInput]
+
+
+def predict(
+    model: LeoVL, scenes: dict[str, SceneTokens | None], examples: Sequence[Example], max_new_tokens: int = 16, quiet: bool = True
+) -> list[str]:
+    """Greedy answers, in the order of the examples. A scene is read once for all questions about it."""
+    by_scene: dict[str, list[int]] = defaultdict(list)
+    for i, example in enumerate(examples):
+        by_scene[example.scene].append(i)
+    answers = [""] * len(examples)
+    model.eval()
+    for name, places in tqdm(by_scene.items(), unit="scene", disable=quiet):
+        for i, answer in zip(places, model.answers(scenes[name], [examples[i] for i in places], max_new_tokens), strict=True):
+            answers[i] = answer
+    return answers
+
+
+def scenes_for(control: str, seen: Seen, names: Iterable[str], seed: int = 0) -> dict[str, SceneTokens | None]:
+    """What the model is shown in place of each scene.
+
+    "no scene": nothing; "wrong scene": the next scene of the same domain; "permuted": the right features on exchanged places;
+    "positions only": the right places, with the mean feature of the scene on all of them.
+    """
+    if control not in CONTROLS:
+        raise ValueError(f"unknown control {control!r}; choose one of: {', '.join(CONTROLS)}")
+    names = sorted(set(names))
+    following = {}
+    for kind in {n.split("_")[0] for n in names}:
+        same = [n for n in names if n.split("_")[0] == kind]
+        following |= dict(zip(same, same[1:] + same[:1], strict=True))
+    random, shown = torch.Generator().manual_seed(seed), {}
+    for name in names:
+        tokens = None if control == "no scene" else seen(following[name] if control == "wrong scene" else name).tokens
+        if control == "permuted":
+            tokens = dataclasses.replace(tokens, features=tokens.features[torch.randperm(len(tokens), generator=random)])
+        elif control == "positions only":
+            tokens = dataclasses.replace(tokens, features=tokens.features.mean(0).expand_as(tokens.features))
+        shown[name] = tokens
+    return shown
+
+
+def usual_answers(learned: Iterable[Example]) -> Callable[[Example], str]:
+    """The answer without a model: the most frequent one of the same kind and categories in training; of numbers the median."""
+    answers: dict[str, list[str]] = defaultdict(list)
+    for example in learned:
+        for key in (group(example), example.kind):
+            answers[key].append(example.answers[0])
+
+    def usual(example: Example) -> str:
+        known = answers.get(group(example)) or answers.get(example.kind) or [""]
+        if MAIN_SCORE.get(example.kind) == "MRA":
+            return sorted(known, key=float)[len(known) // 2] if known != [""] else ""
+        return max(sorted(set(known)), key=known.count)
+
+    return usual
+
+
+def main_score(prediction: str, example: Example) -> float:
+    """One number between 0 and 1: EM, MRA for numbers, within one cell of half a metre for coordinates, F1 for grounding."""
+    return score_answer(prediction, example)[MAIN_SCORE.get(example.kind if example.task == "qa" else example.task, "EM")]
+
+
+def summarise(predictions: Sequence[str], examples: Sequence[Example], by: Callable[[Example], str] = lambda e: e.kind) -> dict:
+    """For every kind (or what ``by`` says): number, mean score and its 95 % interval over rooms; "mean" is the mean over kinds."""
+    found: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for prediction, example in zip(predictions, examples, strict=True):
+        found[by(example)].append((main_score(prediction, example), example.scene))
+    rows = {}
+    for name in sorted(found):
+        scores, rooms = zip(*found[name], strict=True)
+        mean, low, high = clustered_bootstrap(scores, rooms)
+        rows[name] = {"questions": len(scores), "score": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
+    rows["mean"] = {"questions": len(examples), "score": round(sum(r["score"] for r in rows.values()) / max(len(rows), 1), 4)}
+    return rows
+
+
+def evaluate(
+    model: LeoVL, seen: Seen, examples: Iterable[Example], learned: Iterable[Example] = (), controls: Sequence[str] = CONTROLS,
+    quiet: bool = True,
+) -> dict[str, dict]:  # fmt: skip
+    """{control: {kind: score}} for short questions, and "usual answer" for what is right without any model."""
+    asked = [e for e in examples if e.task in SHORT]
+    results = {}
+    for control in controls:
+        shown = scenes_for(control, seen, (e.scene for e in asked))
+        results[control] = summarise(predict(model, shown, asked, quiet=quiet), asked)
+    known = [e for e in learned if e.task in SHORT]
+    if known:
+        usual = usual_answers(known)
+        results["usual answer"] = summarise([usual(e) for e in asked], asked)
+    return results
+
+
+def by_domain(predictions: Sequence[str], examples: Sequence[Example]) -> dict:
+    return summarise(predictions, examples, by=domain)
+
+
+def as_rows(results: dict[str, dict]) -> list[list[str]]:
+    """A table: one row per kind, one column per control, in percent."""
+    first = next(iter(results.values()))
+    scores = {kind: [f"{100 * result[kind]['score']:.0f}" for result in results.values()] for kind in first}
+    return [["kind", "questions", *results], *([kind, str(first[kind]["questions"]), *scores[kind]] for kind in first)]
+
+
+def write_results(path: Path, note: dict, results: dict) -> None:
+    with finished_files(path.parent) as partial:
+        (partial / path.name).write_text(json.dumps({**note, "results": results}, indent=1) + "\n")
+
+
+def material(
+    model: LeoVL, corpus: Path | None = None, cache: Path | None = None, split: str = "val", rooms: int = 200
+) -> tuple[Seen, list[Example], list[Example]]:
+    """Scenes, questions, and training questions for the usual answers; of a corpus with its features, or of the bundled rooms."""
+    if corpus is not None:
+        made, features = Corpus(corpus), FeatureCache(cache or corpus)
+        found = [e for e in made.examples(split) if e.task in SHORT and e.scene in features]
+        names = set(sorted({e.scene for e in found})[:rooms])
+        return features.scene, [e for e in found if e.scene in names], [e for e in made.examples("train") if e.task in SHORT]
+    encoder = load_encoder(get_preset(model.preset)["encoder"], get_preset(model.preset)["longest_side"])
+    folders = sorted((samples_folder() / "rooms").iterdir())[:rooms]
+    seen = functools.cache(lambda name: perceive(load_scene(samples_folder() / "rooms" / name), encoder, model.representation))
+    found = [dataclasses.replace(e, scene=f.name) for f in folders for e in load_examples(f / "examples.jsonl") if e.task in SHORT]
+    return seen, found, []

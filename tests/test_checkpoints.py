@@ -1,0 +1,70 @@
+"""Weights on disk: what comes back is what was saved, and what does not fit is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from random_inputs import random_tokens
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from leovl_mini.checkpoints import load_weights, notes, save_weights
+from leovl_mini.model import LeoVL
+from leovl_mini.presets import PRESETS
+from leovl_mini.scene import CaptureError
+
+
+@pytest.fixture(scope="module")
+def model() -> LeoVL:
+    return LeoVL("nano", channels=8, seed=7)
+
+
+@pytest.fixture
+def file(model, tmp_path) -> Path:
+    save_weights(model, tmp_path / "weights.safetensors", {"command": "by hand", "steps": "0"})
+    return tmp_path / "weights.safetensors"
+
+
+def rewritten(file: Path, **changes: str) -> Path:
+    with safe_open(file, "pt") as opened:
+        about = opened.metadata()
+    save_file(load_file(file), file, {**about, **{k.replace("_", " "): v for k, v in changes.items()}})
+    return file
+
+
+def test_weights_come_back_in_half_the_bytes(model, file):
+    loaded = load_weights(file)
+    assert loaded.trained and not loaded.training and (loaded.kind, loaded.channels) == ("grid", 8)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight.bfloat16().float())
+    assert file.stat().st_size < 2.1 * sum(p.numel() for p in model.parameters())
+    assert notes(file) == {"command": "by hand", "steps": "0"}
+    scene = random_tokens(5, 8)
+    assert loaded.answers(scene, ["Where?"], 4) == load_weights(file).answers(scene, ["Where?"], 4)
+
+
+def test_another_tokenizer_or_other_settings_are_refused(file, monkeypatch):
+    with pytest.raises(CaptureError, match="trained with another tokenizer"):
+        load_weights(rewritten(file, tokenizer="0" * 64))
+    grid = {"grid": {"voxel_size": 0.5, "budget": 750}}
+    monkeypatch.setitem(PRESETS, "nano", PRESETS["nano"] | {"tokens": grid})
+    with pytest.raises(CaptureError, match="another token settings, tokenizer"):
+        load_weights(file)
+
+
+def test_files_that_are_no_weights_are_refused(file, tmp_path):
+    with pytest.raises(CaptureError, match="does not exist"):
+        load_weights(tmp_path / "nothing.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(CaptureError, match="damaged or no safetensors file"):
+        load_weights(tmp_path / "text.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(CaptureError, match="does not say what it belongs to"):
+        load_weights(tmp_path / "other.safetensors")
+    with safe_open(file, "pt") as opened:
+        about = opened.metadata()
+    tensors = load_file(file)
+    tensors.pop("volume")
+    save_file(tensors, file, about)
+    with pytest.raises(CaptureError, match="1 tensors differ, such as volume"):
+        load_weights(file)

@@ -1,0 +1,113 @@
+"""Evaluation with a model whose answers are known."""
+
+import json
+import math
+
+import pytest
+import torch
+from random_inputs import random_tokens
+
+from leovl_mini.data import SceneInput
+from leovl_mini.evaluate import CONTROLS, as_rows, evaluate, predict, scenes_for, summarise, usual_answers, write_results
+from leovl_mini.examples import Example
+from leovl_mini.model import LeoVL
+
+NAMES = ("scannet_1", "scannet_2", "scannet_3", "rscan_1", "rscan_2")
+
+
+def seen(name: str) -> SceneInput:
+    tokens = random_tokens(6, 8, seed=NAMES.index(name))
+    return SceneInput(tokens, torch.zeros(6, 2, dtype=torch.long), [], name)
+
+
+def asked(scene: str, kind: str, answer: str, about=("chair",)) -> Example:
+    slots = {"about": list(about), "slots": {"a_thing": "a chair"}, "objects": []}
+    return Example(f"{scene}/{kind}/{answer}", scene, "qa", kind, f"{kind}?", [answer], derivation=slots)
+
+
+class Oracle(LeoVL):
+    """Answers with the sum of the features that it is shown: a different number for every scene."""
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+
+    def answers(self, scene, questions, max_new_tokens=16, use_cache=True):
+        return ["nothing" if scene is None else f"{float(scene.features.sum()):.3f}"] * len(questions)
+
+
+def total(name: str) -> str:
+    return f"{float(seen(name).tokens.features.sum()):.3f}"
+
+
+EXAMPLES = [asked(name, kind, total(name)) for kind in ("existence", "count") for name in NAMES]
+
+
+def test_answers_come_in_the_order_of_the_questions():
+    shuffled = EXAMPLES[::-1][::3] + EXAMPLES[1::3]
+    shown = scenes_for("scene", seen, NAMES)
+    assert predict(Oracle(), shown, shuffled) == [e.answers[0] for e in shuffled]
+
+
+def test_controls_change_what_they_say():
+    for control in CONTROLS:
+        shown = scenes_for(control, seen, NAMES)
+        for name in NAMES:
+            true = seen(name).tokens
+            if control == "no scene":
+                assert shown[name] is None
+            elif control == "scene":
+                assert torch.equal(shown[name].features, true.features)
+            elif control == "wrong scene":
+                other = {
+                    "scannet_1": "scannet_2",
+                    "scannet_2": "scannet_3",
+                    "scannet_3": "scannet_1",
+                    "rscan_1": "rscan_2",
+                    "rscan_2": "rscan_1",
+                }
+                assert torch.equal(shown[name].features, seen(other[name]).tokens.features)
+            else:
+                assert torch.equal(shown[name].centers, true.centers)
+                assert not torch.equal(shown[name].features, true.features)
+                assert torch.allclose(shown[name].features.sum(0), true.features.sum(0), atol=1e-5)
+                assert (shown[name].features.std(0).max() < 1e-5) == (control == "positions only")
+    with pytest.raises(ValueError, match="unknown control 'nonsense'"):
+        scenes_for("nonsense", seen, NAMES)
+
+
+def test_an_oracle_is_right_with_the_scene_and_wrong_without():
+    results = evaluate(Oracle(), seen, EXAMPLES, EXAMPLES, controls=("scene", "no scene", "wrong scene"))
+    assert (
+        results["scene"]["mean"]["score"] == 1
+        and results["no scene"]["mean"]["score"] == results["wrong scene"]["mean"]["score"] == 0
+    )
+    assert results["scene"]["count"]["questions"] == 5 and set(results) == {"scene", "no scene", "wrong scene", "usual answer"}
+    assert as_rows(results)[0] == ["kind", "questions", "scene", "no scene", "wrong scene", "usual answer"]
+    assert as_rows(results)[1][:4] == ["count", "5", "100", "0"]
+
+
+def test_scores_by_hand():
+    examples = [asked("scannet_1", "existence", "yes"), asked("scannet_2", "existence", "no"),
+                asked("scannet_1", "coordinates", "x 1.0, y 0.5"), asked("scannet_1", "height", "80")]  # fmt: skip
+    rows = summarise(["yes", "yes", "x 1.5, y 0.0", "76"], examples)
+    assert rows["existence"]["score"] == 0.5 and rows["existence"]["low"] == 0 and rows["existence"]["high"] == 1
+    assert rows["coordinates"]["score"] == 1 and math.isnan(rows["coordinates"]["low"])
+    assert rows["height"]["score"] in (0.9, 1.0)  # 5 % off, at the last threshold
+    assert rows["mean"] == {"questions": 4, "score": round((0.5 + 1 + rows["height"]["score"]) / 3, 4)}
+
+
+def test_the_usual_answer_is_the_most_frequent_or_the_median():
+    learned = [asked("a_1", "existence", a) for a in ("yes", "yes", "no")]
+    learned += [asked("a_1", "existence", a, ("sofa",)) for a in ("no", "no", "yes")]
+    learned += [asked("a_1", "height", a) for a in ("10", "9", "200")]
+    usual = usual_answers(learned)
+    assert usual(asked("b_1", "existence", "?")) == "yes" and usual(asked("b_1", "existence", "?", ("sofa",))) == "no"
+    assert usual(asked("b_1", "height", "?")) == "10"
+    assert usual(asked("b_1", "existence", "?", ("lamp",))) in ("yes", "no") and usual(asked("b_1", "state", "?")) == ""
+
+
+def test_a_real_model_goes_through(tmp_path):
+    model = LeoVL("nano", channels=8)
+    results = evaluate(model, seen, EXAMPLES[:4], EXAMPLES, controls=("scene", "no scene"))
+    write_results(tmp_path / "results.json", {"seed": 0}, results)
+    assert json.loads((tmp_path / "results.json").read_text())["results"].keys() == results.keys()
