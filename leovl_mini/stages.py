@@ -25,9 +25,9 @@ def symbolic(corpus: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: b
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
     examples = [e for e in rooms.examples("train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
     seen = functools.cache(functools.partial(described, rooms))
-    lessons = Lessons(model, seen, examples, kind="objects", budget=240, seed=seed)
+    lessons = Lessons(model, seen, examples, kind="objects", budget=240, seed=seed, crowd=steps // 4)
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
-    return timed(model, lessons, steps, symbolic_loss, out, command, rate=2e-3, quiet=quiet)
+    return timed(model, lessons, steps, symbolic_loss, out, command, rate=6e-4, quiet=quiet)
 
 
 def tune(
@@ -45,10 +45,10 @@ def tune(
     seen = functools.partial(empty, features) if blind else features.scene
     lessons = Lessons(model, seen, examples, rooms=16, budget=360, seed=seed, weights=WEIGHTS)
     if align and not blind and not out.exists():
-        train_steps(model, lessons, align, alignment_loss, rate=2e-3, quiet=quiet)
+        train_steps(model, lessons, align, alignment_loss, rate=3e-3, quiet=quiet)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
-    return timed(model, lessons, steps, answer_loss if blind else tuning_loss, out, command, rate=1e-3, quiet=quiet)
+    return timed(model, lessons, steps, answer_loss if blind else tuning_loss, out, command, rate=6e-4, quiet=quiet)
 
 
 def empty(features: FeatureCache, name: str):

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from leovl_mini.data import SceneInput
 from leovl_mini.language import LEVELS
+from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.scene import Object
 
 STEP = 0.2  # metres between two levels of height
@@ -52,10 +53,17 @@ class Vocabulary:
             words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
         return words[:WORDS] + [-1] * (WORDS - len(words))
 
+    def sets(self) -> list[Int64[Tensor, "N"]]:
+        """Words that exclude each other: categories, colours, patterns, states, levels of the bottom, levels of the top."""
+        groups = [[*LARGE, *SMALL, *FIXED], [*COLOURS], ["plain", "striped", "checked"], ["open", "closed"]]
+        ids = [sorted({i for word in group for i in self.ids(word)}) for group in groups]
+        ids += [[i for name, i in self.level.items() if name.startswith(f"<{end}")] for end in ("bottom", "top")]
+        return [torch.tensor(some) for some in ids]
+
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
     """One token per object."""
-    words = torch.tensor([vocabulary.describe(o) for o in objects]).view(-1, WORDS)
+    words = torch.tensor([vocabulary.describe(o) for o in objects], dtype=torch.long).view(-1, WORDS)
     return Symbols(words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -40,16 +41,19 @@ class Lessons:
 
     ``kind``: "objects" (one symbolic token per object), "words" (the image tokens' places, in words) or "image". ``budget``: so
     many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
-    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share.
+    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: rooms
+    made of objects start with those that are asked about, and fill up within so many steps: in a crowd, nothing tells attention
+    at first where to look.
     """
 
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
         budget: int = 360, seed: int = 0, turn: bool = True, recolour: bool = True, weights: dict[str, float] | None = None,
+        crowd: int = 0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.recolour = turn, recolour and kind != "image"
+        self.turn, self.recolour, self.crowd = turn, recolour and kind != "image", crowd
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
@@ -66,17 +70,23 @@ class Lessons:
         epoch, place = divmod(step * self.rooms, len(self.names))
         orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
         chosen = np.concatenate(orders)[place : place + self.rooms]
-        lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i))) for i in chosen[part::parts]]
+        full = min(1.0, (step + 1) / self.crowd) if self.crowd else 1.0
+        lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full) for i in chosen[part::parts]]
         scenes, turns, words = zip(*lessons, strict=True)
         return Batch(list(scenes), list(turns), list(words) if self.kind == "image" else None)
 
-    def lesson(self, name: str, rng: np.random.Generator) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
+    def lesson(self, name: str, rng: np.random.Generator, full: float) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
         quarters = int(rng.integers(4)) if self.turn else 0
         seen = self.seen(name)
-        seen = SceneInput(turned_tokens(seen.tokens, quarters), seen.shows, [turned_object(o, quarters) for o in seen.objects])
-        turns = self.draw(name, quarters, rng)
-        by_object = self.kind == "objects"
-        words = objects_as_symbols(seen.objects, self.vocabulary) if by_object else tokens_as_symbols(seen, self.vocabulary)
+        objects = [turned_object(o, quarters) for o in seen.objects]
+        asked = self.draw(name, quarters, rng, round(self.budget * max(full, 0.25)))
+        turns = [self.encode(e, quarters) for e in asked]
+        if self.kind == "objects":
+            needed = about(asked, objects)
+            words = objects_as_symbols([o for o in objects if o.id in needed or rng.random() < full], self.vocabulary)
+        else:
+            seen = SceneInput(turned_tokens(seen.tokens, quarters), seen.shows, objects)
+            words = tokens_as_symbols(seen, self.vocabulary)
         if self.recolour:
             swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
             swap[-1] = -1
@@ -85,28 +95,37 @@ class Lessons:
             turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
         return (seen.tokens if self.kind == "image" else words), turns, words
 
-    def draw(self, name: str, quarters: int, rng: np.random.Generator) -> list[Turn]:
-        """Turns in random order, as many as the budget of words holds, at least one."""
+    def draw(self, name: str, quarters: int, rng: np.random.Generator, budget: int) -> list[Example]:
+        """Examples in random order, as many as the budget of words holds, at least one."""
         some = self.examples[name]
         # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w) first.
         weight = np.array([self.weights.get(e.task, 1.0) for e in some])
         order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
-        turns, used = [], 0
+        drawn, used = [], 0
         for i in order[weight[order] > 0]:
-            turn = self.encode(some[i], quarters)
-            if turns and used + len(turn.ids) > self.budget:
+            length = len(self.encode(some[i], quarters).ids)
+            if drawn and used + length > budget:
                 continue
-            turns.append(turn)
-            used += len(turn.ids)
-            if used > self.budget - 16:
+            drawn.append(some[i])
+            used += length
+            if used > budget - 16:
                 break
-        return turns
+        return drawn
 
     def encode(self, example: Example, quarters: int) -> Turn:
         key = (example.id, quarters)
         if key not in self.encoded:
             self.encoded[key] = encode(turned_example(example, quarters), self.tokenizer, self.style)
         return self.encoded[key]
+
+
+def about(examples: list[Example], objects: list[Object]) -> set[int]:
+    """The ids of the objects that the answers depend on, with what they lie on and what lies on them."""
+    ids = {i for e in examples for i in e.derivation.get("objects", [])}
+    for item in objects:
+        holder = {int(item.attributes[r]) for r in ("on", "under", "inside") if r in item.attributes}
+        ids |= holder if item.id in ids else {item.id} if holder & ids else set()
+    return ids
 
 
 # -- turning a room by quarters of a circle --------------------------------------------------------------------------------------
@@ -216,19 +235,30 @@ def place_loss(model: LeoVL, points: int = 256) -> Tensor:
         ids = torch.tensor([words[i][0] for i in known], device=table.device)
         centers = torch.tensor([float(values[i]) for i in known], device=table.device)
         nearest = (xyz[:, axis, None] - centers).abs().argmin(1)
-        total = total + torch.nn.functional.cross_entropy(said @ table[ids].T.float(), nearest)
+        total = total + F.cross_entropy(said @ table[ids].T.float(), nearest)
     return total
 
 
-def alignment_loss(model: LeoVL, batch: Batch) -> Tensor:
-    """Projected image tokens against the words of the objects they show (ours): squared distance to the sum of their embeddings,
-    relative to its size. Tokens of floor and walls should say nothing; there are many, so they count a tenth."""
-    said = model.content(batch.scenes).float()
+def alignment_loss(model: LeoVL, batch: Batch, sharpness: float = 3.0) -> Tensor:
+    """Projected image tokens against the words of the objects they show (ours).
+
+    Twice: as a choice, among categories, among colours ... the right word must fit best (``sharpness`` times the product of the
+    normalised token with the word's embedding); and as a place, the token should lie where the sum of its words lies. Of floor and
+    walls tokens should say nothing; there are many of them, so they count a tenth.
+    """
+    said, words = model.content(batch.scenes).float(), torch.cat([w.words for w in batch.words])
+    table = model.language.get_input_embeddings().weight.detach().float()
     with torch.no_grad():
         wanted = model.content(batch.words).float()
-    something = torch.cat([(w.words >= 0).any(1) for w in batch.words])
-    weight = torch.where(something, 1.0, 0.1)[:, None]
-    return (weight * (said - wanted).square()).sum() / (weight * wanted.square()).sum()
+    weight = torch.where((words >= 0).any(1, keepdim=True), 1.0, 0.1)
+    total = (weight * (said - wanted).square()).sum() / (weight * wanted.square()).sum()
+    direction = F.rms_norm(said, said.shape[-1:])
+    for choices in Vocabulary(model.tokenizer).sets():
+        present = (words[..., None] == choices.to(words.device)).float().sum(1)  # a token that shows two things has two right words
+        share = present / present.sum(1, keepdim=True).clamp(min=1)
+        surprise = -(share * F.log_softmax(sharpness * direction @ table[choices].T, dim=1)).sum()
+        total = total + surprise / share.sum().clamp(min=1)
+    return total
 
 
 def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
