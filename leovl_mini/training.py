@@ -42,8 +42,7 @@ class Lessons:
     ``kind``: "objects" (one symbolic token per object), "words" (the image tokens' places, in words) or "image". ``budget``: so
     many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
     scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: rooms
-    made of objects start with those that are asked about, and fill up within so many steps: in a crowd, nothing tells attention
-    at first where to look.
+    made of objects start with a few of them, and fill up within so many steps: in a crowd, nothing tells attention where to look.
     """
 
     def __init__(
@@ -79,14 +78,16 @@ class Lessons:
         quarters = int(rng.integers(4)) if self.turn else 0
         seen = self.seen(name)
         objects = [turned_object(o, quarters) for o in seen.objects]
-        asked = self.draw(name, quarters, rng, round(self.budget * max(full, 0.25)))
-        turns = [self.encode(e, quarters) for e in asked]
         if self.kind == "objects":
-            needed = about(asked, objects)
-            words = objects_as_symbols([o for o in objects if o.id in needed or rng.random() < full], self.vocabulary)
+            few = rng.permutation([o.id for o in objects])[: max(3, round(full * len(objects)))]
+            present = with_supports(set(few.tolist()), objects)
+            some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
+            words = objects_as_symbols([o for o in objects if o.id in present], self.vocabulary)
         else:
+            some = self.examples[name]
             seen = SceneInput(turned_tokens(seen.tokens, quarters), seen.shows, objects)
             words = tokens_as_symbols(seen, self.vocabulary)
+        turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng)]
         if self.recolour:
             swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
             swap[-1] = -1
@@ -95,20 +96,19 @@ class Lessons:
             turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
         return (seen.tokens if self.kind == "image" else words), turns, words
 
-    def draw(self, name: str, quarters: int, rng: np.random.Generator, budget: int) -> list[Example]:
-        """Examples in random order, as many as the budget of words holds, at least one."""
-        some = self.examples[name]
+    def draw(self, some: list[Example], quarters: int, rng: np.random.Generator) -> list[Example]:
+        """Examples in random order, as many as the budget of words holds."""
         # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w) first.
         weight = np.array([self.weights.get(e.task, 1.0) for e in some])
         order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
         drawn, used = [], 0
         for i in order[weight[order] > 0]:
             length = len(self.encode(some[i], quarters).ids)
-            if drawn and used + length > budget:
+            if drawn and used + length > self.budget:
                 continue
             drawn.append(some[i])
             used += length
-            if used > budget - 16:
+            if used > self.budget - 16:
                 break
         return drawn
 
@@ -119,12 +119,11 @@ class Lessons:
         return self.encoded[key]
 
 
-def about(examples: list[Example], objects: list[Object]) -> set[int]:
-    """The ids of the objects that the answers depend on, with what they lie on and what lies on them."""
-    ids = {i for e in examples for i in e.derivation.get("objects", [])}
+def with_supports(ids: set[int], objects: list[Object]) -> set[int]:
+    """Objects with what they lie on, under or inside, and with what lies there: otherwise answers would change."""
     for item in objects:
         holder = {int(item.attributes[r]) for r in ("on", "under", "inside") if r in item.attributes}
-        ids |= holder if item.id in ids else {item.id} if holder & ids else set()
+        ids = ids | holder if item.id in ids else ids | {item.id} if holder & ids else ids
     return ids
 
 
