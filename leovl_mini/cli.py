@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from leovl_mini.cli_rooms import rooms_app
 from leovl_mini.scene import CaptureError
 from leovl_mini.weights import WeightsMissing
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-rooms_app = typer.Typer(help="Known-answer rooms.", no_args_is_help=True)
 app.add_typer(rooms_app, name="rooms")
 train_app = typer.Typer(help="Training, stage by stage.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
@@ -83,113 +83,6 @@ def ask(
     console.print(f"A: {answer}", markup=False, soft_wrap=True)
     if not answer.trained:
         console.print("The bridge from scene to language is untrained: the answer does not look at the room yet.", style="yellow")
-
-
-DomainName = Annotated[Literal["scannet", "rscan", "multiscan", "arkitscenes"], typer.Option(help="The capture style.")]
-Layout = Literal["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"]
-Views = Annotated[int, typer.Option(min=1, help="Frames of each room.")]
-
-
-@rooms_app.command("make")
-def make_rooms(
-    out: Annotated[Path, typer.Option(help="Folder of the corpus; an interrupted one is continued.")],
-    rooms: Annotated[int, typer.Option(min=1, help="Number of rooms, spread over the four domains.")] = 2000,
-    views: Views = 8,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    pairs: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with minimally edited copies.")] = 0.2,
-) -> None:
-    """Record many rooms and write all their questions, captions, plans and dialogues in balanced splits."""
-    from leovl_mini.rooms.corpus import has_published_test_sets, make_corpus
-
-    start = time.perf_counter()
-    make_corpus(out, rooms, views, workers, pairs)
-    size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
-    console.print(f"{out}: {rooms} rooms, {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
-    same = has_published_test_sets(out)
-    if same is not None:
-        console.print(
-            "its test sets are the published ones" if same else "its test sets differ from the published ones", soft_wrap=True
-        )
-
-
-@rooms_app.command("table")
-def tables(
-    corpus: Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")],
-    split: Annotated[str, typer.Option(help="Which examples.")] = "train",
-    write: Annotated[Path | None, typer.Option(help="Also write the tables to this Markdown file.")] = None,
-) -> None:
-    """Count a split's examples per task and domain, and show what can be answered without looking."""
-    from leovl_mini.report import markdown, table
-    from leovl_mini.rooms.corpus import Corpus
-    from leovl_mini.rooms.quality import counts_table, kinds_table, occupancy
-
-    examples = list(Corpus(corpus).examples(split))
-    learned = None if split == "train" else Corpus(corpus).examples("train")
-    share = occupancy(e for e in examples if e.task == "qa")
-    tables = {f"{split}: examples": counts_table(examples), f"{split}: questions": kinds_table(examples, learned)}
-    summary = f"The 15 most frequent answer templates make up {share:.0%} of all QA."
-    for title, rows in tables.items():
-        console.print(table(title, rows))
-    console.print(summary)
-    if write:
-        write.write_text("\n".join([*(markdown(title, rows) for title, rows in tables.items()), summary, ""]))
-
-
-@rooms_app.command("export")
-def export_room(
-    out: Annotated[Path, typer.Option(help="New folder for the room.")],
-    number: Annotated[int, typer.Option(min=0, help="Another number, another room.")] = 1,
-    domain: DomainName = "scannet",
-    layout: Annotated[Layout, typer.Option(help="Folder layout; poses_txt also holds instance masks and objects.")] = "poses_txt",
-    views: Views = 8,
-) -> None:
-    """Record one room and write it as a capture, in the plain layout or in that of a real data set."""
-    from leovl_mini.rooms import domain_room, export, record
-
-    room = domain_room(domain, number)
-    export(record(room, domain, views, f"{domain}_{number}"), out, layout)
-    console.print(f"{out}: {views} frames, {len(room.objects)} objects", soft_wrap=True)
-
-
-@rooms_app.command("samples")
-def write_samples(out: Annotated[Path, typer.Option(help="New folder for the rooms.")]) -> None:
-    """Write the rooms that travel with the package: two of every domain, with their examples."""
-    from leovl_mini.samples import export_samples
-
-    export_samples(out)
-    console.print(f"{out}: {', '.join(sorted(p.name for p in out.iterdir()))}", soft_wrap=True)
-
-
-@rooms_app.command("tokens")
-def count(
-    corpus: Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")],
-    rooms: Annotated[int, typer.Option(min=1, help="How many rooms to count.")] = 800,
-    write: Annotated[Path | None, typer.Option(help="Also write the counts of every room to this JSON file.")] = None,
-) -> None:
-    """Count the patches, voxels and pillars of many rooms."""
-    import json
-    import statistics
-
-    from tqdm import tqdm
-
-    from leovl_mini.report import hardware, table, write_rows
-    from leovl_mini.tokens.statistics import corpus_statistics
-
-    start = time.perf_counter()
-    rows = list(tqdm(corpus_statistics(corpus, rooms), total=rooms, unit="room"))
-    minutes = round((time.perf_counter() - start) / 60, 1)
-    lines = [["", "median", "mean", "deviation"]]
-    for kind in ("patches", "voxels", "grid"):
-        counts = [row[kind] for row in rows]
-        lines.append([kind, *(f"{f(counts):,.0f}" for f in (statistics.median, statistics.mean, statistics.stdev))])
-    console.print(table(f"{len(rows)} rooms, cells of 0.2 m", lines))
-    if write:
-        made = json.loads((corpus / "corpus.json").read_text())
-        command = (
-            f"leovl-mini rooms make --rooms {made['rooms']} --views {made['views']} --out CORPUS; leovl-mini rooms tokens CORPUS"
-        )
-        note = {"command": f"{command} --rooms {rooms}", "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
-        write_rows(write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from leovl_mini.data import FeatureCache, SceneInput, perceive
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.files import finished_files
-from leovl_mini.metrics import clustered_bootstrap, score_answer
+from leovl_mini.metrics import NUMERIC, clustered_bootstrap, score_answer
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
 from leovl_mini.presets import get_preset
@@ -24,8 +24,7 @@ from leovl_mini.samples import samples_folder
 from leovl_mini.tokens import SceneTokens
 
 CONTROLS = ("scene", "no scene", "wrong scene", "permuted", "positions only")
-NUMBERS = ("height", "length", "distance", "room size")
-MAIN_SCORE = {"coordinates": "within a cell", "grounding": "F1", **dict.fromkeys(NUMBERS, "MRA")}
+MAIN_SCORE = {"coordinates": "within a cell", "grounding": "F1", **dict.fromkeys(NUMERIC, "MRA")}
 SHORT = ("qa",)
 Seen = Callable[[str], SceneInput]
 

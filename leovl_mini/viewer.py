@@ -7,8 +7,9 @@ from PIL import Image
 from torch import Tensor
 
 from leovl_mini.geometry import Patches, scene_points
+from leovl_mini.object_plots import box_corners
 from leovl_mini.pipeline import Stages
-from leovl_mini.plots import box_corners, feature_colours, token_colours
+from leovl_mini.plots import feature_colours, token_colours
 from leovl_mini.scene import Object, Scene
 from leovl_mini.tokens import SceneTokens
 

@@ -14,28 +14,32 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from leovl_mini import metrics
+from leovl_mini.box_metrics import (
+    accuracy_at,
+    box_iou,
+    identifier_f1,
+    multi3drefer_f1,
+)
+from leovl_mini.caption_metrics import (
+    bleu,
+    caption_scores,
+    cider,
+    rouge_l,
+    scan2cap,
+    tokenise,
+)
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.metrics import (
-    accuracy_at,
     beacon3d,
-    bleu,
-    box_iou,
-    caption_scores,
     choice_accuracy,
-    cider,
     clustered_bootstrap,
     exact_match,
     exact_match_refined,
     exact_match_strict,
-    identifier_f1,
     mra,
     mra_exact,
-    multi3drefer_f1,
     normalise,
-    rouge_l,
-    scan2cap,
     score_answers,
-    tokenise,
     within_a_cell,
 )
 from leovl_mini.rooms.corpus import as_object

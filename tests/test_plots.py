@@ -10,9 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from leovl_mini.geometry import Patches, lift
-from leovl_mini.perception import load_encoder
-from leovl_mini.pipeline import Stages, run
-from leovl_mini.plots import (
+from leovl_mini.object_plots import (
     GREY,
     box_corners,
     floor_plan,
@@ -26,6 +24,8 @@ from leovl_mini.plots import (
     show_segments,
     spokes,
 )
+from leovl_mini.perception import load_encoder
+from leovl_mini.pipeline import Stages, run
 from leovl_mini.readers import load_scene
 from leovl_mini.rooms import domain_room, record
 from leovl_mini.rooms.room import corners
