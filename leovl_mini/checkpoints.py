@@ -11,14 +11,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leovl_mini.files import finished_files
+from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
 from leovl_mini.scene import CaptureError
 
 
 def weights_of(model: LeoVL) -> dict[str, Tensor]:
-    """All weights once: the output layer shares the table of words."""
-    return {k: v.detach().clone().contiguous() for k, v in model.state_dict().items() if k != "language.lm_head.weight"}
+    """What a file must hold: all weights once (the output layer may share the table of words); of a model with LoRA, all but the
+    frozen language model that the preset gives."""
+    weights = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
+    if model.language.get_output_embeddings().weight is model.language.get_input_embeddings().weight:
+        weights = {k: v for k, v in weights.items() if not k.endswith("lm_head.weight")}
+    if model.lora and model.original:
+        weights = {k: v for k, v in weights.items() if not k.startswith("language.") or ".lora_" in k}
+    return weights
 
 
 def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, history: list[float]) -> None:
@@ -47,8 +54,8 @@ def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = 
 
 def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
     """Put tensors into a model; both must have the same names and shapes."""
-    wanted = model.state_dict()
-    missing, left = set(wanted) - set(tensors) - {"language.lm_head.weight"}, set(tensors) - set(wanted)
+    wanted = weights_of(model)
+    missing, left = set(wanted) - set(tensors), set(tensors) - set(wanted)
     wrong = {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}
     if missing or left or wrong:
         names = ", ".join(sorted([*missing, *left, *wrong])[:3])
@@ -57,8 +64,10 @@ def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
 
 
 def identity(model: LeoVL) -> dict[str, str]:
-    """What weights belong to: preset, representation with its settings, channels of the encoder, and the tokenizer's SHA-256."""
+    """What weights belong to: preset, representation with its settings, channels of the encoder, the tokenizer's SHA-256; and an
+    adapter's rank and language model."""
     settings = get_preset(model.preset)
+    adapter = {"lora": str(model.lora), "lora base": settings["language"] if model.original else "in this file"}
     words = json.dumps(sorted(model.tokenizer.get_vocab().items())).encode()
     return {
         "preset": model.preset,
@@ -67,6 +76,7 @@ def identity(model: LeoVL) -> dict[str, str]:
         "encoder": f"{settings['encoder']} at {settings['longest_side']} pixels",
         "channels": str(model.channels),
         "tokenizer": hashlib.sha256(words).hexdigest(),
+        **(adapter if model.lora else {}),
     }
 
 
@@ -90,6 +100,9 @@ def load_weights(file: str | Path, device: torch.device | str = "cpu") -> LeoVL:
     if not {"preset", "tokens", "channels"} <= set(about):
         raise CaptureError(f"{file} does not say what it belongs to; it was not written by leovl-mini train")
     model = LeoVL(about["preset"], int(about["channels"]), tokens=about["tokens"])
+    if "lora" in about:
+        model.original = model.original and about.get("lora base") != "in this file"
+        add_lora(model, int(about["lora"]))
     changed = [k for k, v in identity(model).items() if about.get(k) != v]
     if changed:
         raise CaptureError(f"{file} was trained with another {', '.join(changed)}; train again, or use the version it came with")

@@ -24,7 +24,7 @@ Frames = Annotated[int, typer.Option(min=1, help="Use at most this many frames."
 Choose = Annotated[Literal["spread", "overlap"], typer.Option(help="Frames evenly along the path, or by greedy view coverage.")]
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
 Up = Annotated[Axis | None, typer.Option(help="The world's up axis; by default read from the layout or estimated.")]
-Preset = Annotated[Literal["nano", "smol"], typer.Option(help="Encoder, token settings and language model.")]
+Preset = Annotated[Literal["nano", "smol", "qwen"], typer.Option(help="Encoder, token settings and language model.")]
 Tokens = Annotated[
     Literal["patches", "voxels", "grid", "proxies", "objects"], typer.Option("--tokens", help="Scene representation.")
 ]
@@ -167,11 +167,15 @@ def train_tune(
     align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 300,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
+    preset: Preset = "nano",
+    lora: Annotated[int, typer.Option(min=0, help="Of the language model train only an adapter of this rank.")] = 0,
+    accumulate: Annotated[int, typer.Option(min=1, help="Read the rooms of a step in so many parts, to save memory.")] = 1,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
-    report_stage(tune(Path(corpus), cache, out, start, steps, align, blind, seed), out)
+    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, preset=preset, lora=lora, accumulate=accumulate)
+    report_stage(result, out)
 
 
 def report_stage(result: dict, out: Path) -> None:

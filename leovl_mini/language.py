@@ -1,4 +1,4 @@
-"""The language models: a tiny Llama that can be trained on a laptop, and SmolLM2, a real pre-trained one."""
+"""The language models: a tiny Llama that can be trained on a laptop, and pre-trained ones: SmolLM2, Qwen2.5-VL."""
 
 import shutil
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
@@ -16,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLForConditionalGeneration,
 )
 from transformers.utils import logging
 
@@ -42,16 +44,53 @@ class Language:
 
     @property
     def width(self) -> int:
-        return self.model.config.hidden_size
+        return self.model.get_input_embeddings().embedding_dim
 
 
 def load_language(name: str) -> Language:
-    """ "nano" (tiny, untrained), "smollm2-135m-instruct" (packaged, offline), or any causal model by hub name or local folder."""
+    """ "nano" (tiny, untrained), "smollm2-135m-instruct" (packaged, offline), or a hub name or local folder: Qwen2.5-VL or any
+    causal model. Pre-trained ones get tokens for objects, places and heights, see ``add_marks``."""
     if name == "nano":
         return nano()
-    if name == "smollm2-135m-instruct":
-        return smollm2()
-    return Language(AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name), True)
+    language = smollm2() if name == "smollm2-135m-instruct" else from_transformers(name)
+    add_marks(language)
+    return language
+
+
+def from_transformers(name: str) -> Language:
+    """A causal model; of Qwen2.5-VL the language half, in the precision in which it is stored.
+
+    Qwen2.5-VL numbers the tokens of a picture by time, row and column. Scene tokens are no picture: they come in as embeddings,
+    like words, and a word has three equal numbers, so every token of ours simply counts on. (The papers do not say how theirs are
+    numbered.) Proxy3D trains all of the 7B model; LEO-VL trains LoRA, as here.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    if AutoConfig.from_pretrained(name).model_type != "qwen2_5_vl":
+        return Language(AutoModelForCausalLM.from_pretrained(name), tokenizer, pretrained=True)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(name)
+    del model.model.visual  # the eyes are in perception.py
+    return Language(model, tokenizer, pretrained=True)
+
+
+def add_marks(language: Language) -> None:
+    """Give a pre-trained model the tokens of ``SPECIAL`` and ``LEVELS``.
+
+    Their embeddings are random, distributed like those of its words, and always the same: they differ, but mean nothing yet. Where
+    the model's own weights stay frozen, they stay what they are, and the adapter learns to read them.
+    """
+    names = [name for name in SPECIAL + LEVELS if name not in language.tokenizer.get_vocab()]
+    if not names:
+        return
+    language.tokenizer.add_tokens(names, special_tokens=True)
+    model, size = language.model, len(language.tokenizer)
+    if size > model.get_input_embeddings().num_embeddings:  # Qwen's table has rows to spare
+        model.resize_token_embeddings(size, mean_resizing=False)
+    ids = language.tokenizer.convert_tokens_to_ids(names)
+    noise = torch.randn(len(ids), language.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for table in {model.get_input_embeddings().weight, model.get_output_embeddings().weight}:  # one, if they are tied
+            words = table[: min(ids)].float()
+            table[ids] = (words.mean(0) + words.std(0) * noise).to(table.dtype)
 
 
 def nano() -> Language:
@@ -65,11 +104,30 @@ def nano() -> Language:
         num_attention_heads=4,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
+        initializer_range=128**-0.5,  # keeps the size of what passes through; the usual 0.02 is for widths of thousands
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return Language(LlamaForCausalLM(config), tokenizer, pretrained=False)
+    return Language(attentive(LlamaForCausalLM(config)), tokenizer, pretrained=False)
+
+
+@torch.no_grad()
+def attentive(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """Random weights that look at what is alike and copy what they find, which would take hundreds of steps to learn (ours).
+
+    Scene tokens say "red chair" in the same vectors as the text, but with their halves exchanged (``LeoVL.dialect``). In the first
+    two layers keys are queries with halves exchanged: the word "chair" looks for chairs in the scene, not for itself. The output is
+    the transpose of the values: what is found is added to the word, in the dialect of the text.
+    """
+    half = model.config.hidden_size // 2
+    for i, layer in enumerate(model.model.layers):
+        layer.mlp.down_proj.weight /= (2 * len(model.model.layers)) ** 0.5  # the sum over layers keeps its size (GPT-2)
+        attention, seen = layer.self_attn, half if i < 2 else 0
+        if seen:
+            attention.k_proj.weight.copy_(attention.q_proj.weight.roll(half, 1))
+        attention.o_proj.weight.copy_(attention.v_proj.weight.roll(seen, 1).T / 2)
+    return model
 
 
 def nano_tokenizer() -> PreTrainedTokenizerFast:

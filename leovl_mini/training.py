@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import reduce
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,7 +23,7 @@ from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.rooms.furniture import COLOURS
 from leovl_mini.scene import Object
-from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, tokens_as_symbols
+from leovl_mini.symbolic import LIST, Symbols, Vocabulary, inventory, objects_as_symbols, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
 
 # -- batches ---------------------------------------------------------------------------------------------------------------------
@@ -35,14 +37,29 @@ class Batch:
     turns: list[list[Turn]]
     words: list[Symbols] | None = None
 
+    @property
+    def answers(self) -> int:
+        return sum(map(len, self.turns))
+
+    def to(self, device: torch.device) -> "Batch":
+        scenes, words = ([moved(x, device) for x in some or []] for some in (self.scenes, self.words))
+        return dataclasses.replace(self, scenes=scenes, words=words or None)
+
+
+def moved(item: SceneTokens | Symbols, device: torch.device) -> SceneTokens | Symbols:
+    """A copy with all tensors on a device."""
+    tensors = {k: v.to(device) for k, v in vars(item).items() if isinstance(v, Tensor)}
+    return dataclasses.replace(item, **tensors)
+
 
 class Lessons:
     """Rooms with their questions. ``batch(step)`` depends on the seed and the step alone: training can be resumed exactly.
 
     ``kind``: "objects" (one symbolic token per object), "words" (the image tokens' places, in words) or "image". ``budget``: so
     many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
-    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: rooms
-    made of objects start with a few of them, and fill up within so many steps: in a crowd, nothing tells attention where to look.
+    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a
+    third of so many steps, rooms made of objects hold only a few, and all of these are to be listed; then rooms fill up, and
+    questions are asked. In a crowd nothing tells attention where to look, and one question is much text for one look.
     """
 
     def __init__(
@@ -69,17 +86,17 @@ class Lessons:
         epoch, place = divmod(step * self.rooms, len(self.names))
         orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
         chosen = np.concatenate(orders)[place : place + self.rooms]
-        full = min(1.0, (step + 1) / self.crowd) if self.crowd else 1.0
+        full = min(1.0, 1.5 * step / self.crowd - 0.5) if self.crowd else 1.0  # below 0: the first third
         lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full) for i in chosen[part::parts]]
-        scenes, turns, words = zip(*lessons, strict=True)
-        return Batch(list(scenes), list(turns), list(words) if self.kind == "image" else None)
+        scenes, turns, words = map(list, zip(*lessons, strict=True))
+        return Batch(scenes, turns, words if self.kind == "image" else None)
 
     def lesson(self, name: str, rng: np.random.Generator, full: float) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
         quarters = int(rng.integers(4)) if self.turn else 0
         seen = self.seen(name)
         objects = [turned_object(o, quarters) for o in seen.objects]
         if self.kind == "objects":
-            few = rng.permutation([o.id for o in objects])[: max(3, round(full * len(objects)))]
+            few = rng.permutation([o.id for o in objects])[: max(5, round(full * len(objects)))]
             present = with_supports(set(few.tolist()), objects)
             some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
             words = objects_as_symbols([o for o in objects if o.id in present], self.vocabulary)
@@ -87,7 +104,11 @@ class Lessons:
             some = self.examples[name]
             seen = SceneInput(turned_tokens(seen.tokens, quarters), seen.shows, objects)
             words = tokens_as_symbols(seen, self.vocabulary)
-        turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng)]
+        if self.kind == "objects" and full < 0:
+            text = inventory([o for o in objects if o.id in present], rng)
+            turns = [encode(Example("", name, "qa", "inventory", LIST, [text]), self.tokenizer, self.style)]
+        else:
+            turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng)]
         if self.recolour:
             swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
             swap[-1] = -1
@@ -177,40 +198,52 @@ def learning_rate(step: int, steps: int, warmup: int) -> float:
 
 
 def train_steps(
-    model: LeoVL,
-    lessons: Lessons,
-    steps: int,
-    loss: Callable[[LeoVL, Batch], Tensor],
-    rate: float = 1e-3,
-    warmup: int = 50,
-    decay: float = 0.05,
-    clip: float = 1.0,
-    bf16: bool = False,
-    checkpoint: Path | None = None,
-    every: int = 200,
-    quiet: bool = False,
-) -> list[float]:
-    """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped."""
-    device = model.volume.device
+    model: LeoVL, lessons: Lessons, steps: int, loss: Callable[[LeoVL, Batch], Tensor], rate: float = 1e-3, warmup: int = 50,
+    decay: float = 0.05, clip: float = 1.0, bf16: bool = False, accumulate: int = 1, checkpoint: Path | None = None,
+    every: int = 200, quiet: bool = False,
+) -> list[float]:  # fmt: skip
+    """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
+
+    ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
+    rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
+    Answers weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of each part.
+    """
+    here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
+    if (parts := accumulate * here.num_processes) > lessons.rooms:
+        raise ValueError(f"{lessons.rooms} rooms a step cannot be shared out in {parts} parts")
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, rate, betas=(0.9, 0.99), weight_decay=decay)
     history = restore(checkpoint, model, optimizer) if checkpoint and checkpoint.exists() else []
+    quiet = quiet or not here.is_main_process
     bar = tqdm(range(len(history), steps), initial=len(history), total=steps, unit="step", disable=quiet, mininterval=5)
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate * learning_rate(step, steps, warmup)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            value = loss(model, lessons.batch(step))
         optimizer.zero_grad()
-        value.backward()
+        sums = []
+        for part in range(here.process_index, parts, here.num_processes):
+            batch = lessons.batch(step, part, parts).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                value = loss(model, batch) * batch.answers
+            value.backward()
+            sums.append((value.detach(), batch.answers))
+        history.append(mean_over_answers(trained, sums))
         torch.nn.utils.clip_grad_norm_(trained, clip)
         optimizer.step()
-        history.append(float(value.detach()))
         bar.set_postfix_str(f"loss {np.mean(history[-50:]):.3f}", refresh=False)
-        if checkpoint and ((step + 1) % every == 0 or step + 1 == steps):
+        if checkpoint and here.is_main_process and ((step + 1) % every == 0 or step + 1 == steps):
             save_checkpoint(checkpoint, model, optimizer, history)
     model.trained = True
     return history
+
+
+def mean_over_answers(trained: list[torch.nn.Parameter], sums: list[tuple[Tensor, int]]) -> float:
+    """From the loss summed over the answers of each part, here and in other processes, to the mean: of loss and gradients."""
+    total, answers = reduce(torch.tensor(sums, dtype=torch.float64, device=trained[0].device).sum(0), "sum").tolist()
+    for p in trained:
+        if p.grad is not None:
+            p.grad = reduce(p.grad, "sum") / answers
+    return total / answers
 
 
 # -- what is learned -------------------------------------------------------------------------------------------------------------
@@ -222,7 +255,10 @@ def answer_loss(model: LeoVL, batch: Batch) -> Tensor:
 
 
 def place_loss(model: LeoVL, points: int = 256) -> Tensor:
-    """A position must say its own coordinates: ``F(x, y)`` against the embeddings of the words "x 1.5" and "y -0.5" (ours)."""
+    """A position must say its own coordinates: ``F(x, y)`` against the embeddings of the words "x 1.5" and "y -0.5" (ours).
+
+    0 for tokenizers that spell numbers digit by digit, SmolLM2's and Qwen's: there is no word to match.
+    """
     tokenizer, values = model.tokenizer, [f"{v / 2:.1f}" for v in range(-9, 10)]
     table = model.language.get_input_embeddings().weight
     xyz = torch.empty(points, 3).uniform_(-4.74, 4.74).to(table.device)
@@ -231,6 +267,8 @@ def place_loss(model: LeoVL, points: int = 256) -> Tensor:
     for axis, name in enumerate("xy"):
         words = [tokenizer(f" {name} {v}", add_special_tokens=False).input_ids for v in values]
         known = [i for i, w in enumerate(words) if len(w) == 1]
+        if not known:
+            continue
         ids = torch.tensor([words[i][0] for i in known], device=table.device)
         centers = torch.tensor([float(values[i]) for i in known], device=table.device)
         nearest = (xyz[:, axis, None] - centers).abs().argmin(1)
@@ -246,7 +284,7 @@ def alignment_loss(model: LeoVL, batch: Batch, sharpness: float = 3.0) -> Tensor
     walls tokens should say nothing; there are many of them, so they count a tenth.
     """
     said, words = model.content(batch.scenes).float(), torch.cat([w.words for w in batch.words])
-    table = model.language.get_input_embeddings().weight.detach().float()
+    seen = model.language.get_input_embeddings().weight.detach().float().roll(model.dialect, -1)
     with torch.no_grad():
         wanted = model.content(batch.words).float()
     weight = torch.where((words >= 0).any(1, keepdim=True), 1.0, 0.1)
@@ -255,7 +293,7 @@ def alignment_loss(model: LeoVL, batch: Batch, sharpness: float = 3.0) -> Tensor
     for choices in Vocabulary(model.tokenizer).sets():
         present = (words[..., None] == choices.to(words.device)).float().sum(1)  # a token that shows two things has two right words
         share = present / present.sum(1, keepdim=True).clamp(min=1)
-        surprise = -(share * F.log_softmax(sharpness * direction @ table[choices].T, dim=1)).sum()
+        surprise = -(share * F.log_softmax(sharpness * direction @ seen[choices].T, dim=1)).sum()
         total = total + surprise / share.sum().clamp(min=1)
     return total
 

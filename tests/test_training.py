@@ -22,7 +22,7 @@ from leovl_mini.prompts import encode, question_text
 from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.samples import sample_room
 from leovl_mini.scene import CaptureError, Object
-from leovl_mini.symbolic import Vocabulary, objects_as_symbols, tokens_as_symbols
+from leovl_mini.symbolic import Symbols, Vocabulary, inventory, objects_as_symbols, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens, representation
 from leovl_mini.training import (
     Lessons,
@@ -273,10 +273,10 @@ def test_rooms_fill_up(model):
 
 
 def test_few_objects_are_not_asked_about_what_is_missing(model):
-    some = lessons(model, kind="objects", rooms=3, turn=False, recolour=False, crowd=10**9, budget=500)
+    some = lessons(model, kind="objects", rooms=3, turn=False, recolour=False, crowd=30, budget=500)
     colours = {model.tokenizer.decode([i]) for i in some.colours.tolist()}
     asked = 0
-    for step in range(5):
+    for step in range(12, 17):
         batch = some.batch(step)
         for scene, turns in zip(batch.scenes, batch.turns, strict=True):
             said = {model.tokenizer.decode([i]) for i in scene.words.flatten().tolist() if i >= 0}
@@ -286,6 +286,57 @@ def test_few_objects_are_not_asked_about_what_is_missing(model):
                     assert answer in said
                     asked += 1
     assert asked >= 3
+
+
+def test_the_first_lessons_list_all_that_is_there(model):
+    some = lessons(model, kind="objects", rooms=3, crowd=30)
+    named = {word for choices in some.vocabulary.sets()[:3] for word in choices.tolist()}  # categories, colours, patterns
+    for step in range(10):
+        batch = some.batch(step)
+        for scene, (turn,) in zip(batch.scenes, batch.turns, strict=True):
+            listed = set(turn.ids[turn.answer_start :]) & named
+            assert listed and listed <= set(scene.words.flatten().tolist())
+            numbers = model.tokenizer.decode(turn.ids[turn.answer_start : -1]).count(" y ")
+            assert 1 <= numbers <= len(scene)
+    assert len(some.batch(29).turns[0]) > 1
+
+
+def test_an_inventory_tells_things_of_a_kind_apart():
+    def thing(number, category, colour, at):
+        return Object(number, category, at, (1.0, 1.0, 1.0), 0.0, {"colour": colour, "pattern": "plain"})
+
+    chairs = [
+        thing(1, "chair", "red", (1.3, -0.2, 0.5)),
+        thing(2, "chair", "blue", (0.0, 0.6, 0.5)),
+        thing(3, "mug", "red", (2.0, 1.0, 1.0)),
+    ]
+    text = inventory(
+        [*chairs, thing(4, "ball", "red", (0.0, 0.0, 0.0)), thing(5, "ball", "red", (1.0, 1.0, 0.0))], np.random.default_rng(0)
+    )
+    assert sorted(text.split("; ")) == [
+        "blue chair plain, x 0.0, y 0.5",
+        "mug red plain, x 2.0, y 1.0",
+        "red chair plain, x 1.5, y 0.0",
+    ]
+
+
+def test_nano_looks_for_what_is_alike_and_copies_it(model):
+    """Before any training: among scene tokens, the word "chair" attends most to the chair, and takes up its colour."""
+    vocabulary = Vocabulary(model.tokenizer)
+    chair, colours = vocabulary.ids("chair")[0], ["red", "blue", "green"]
+    kinds = ["sofa", "chair", "lamp"]
+    words = torch.tensor([[vocabulary.ids(k)[0], vocabulary.ids(c)[0]] for k, c in zip(kinds, colours, strict=True)])
+    fresh = LeoVL("nano", channels=8)
+    table = fresh.language.get_input_embeddings()
+    with torch.no_grad():
+        scene = fresh.volume * fresh.content([Symbols(words, torch.zeros(3, 3))])
+        read = torch.cat([scene, table(torch.tensor([chair]))])[None]
+        fresh.language.set_attn_implementation("eager")
+        first = fresh.language(inputs_embeds=read, output_attentions=True, output_hidden_states=True)
+    attention = first.attentions[0][0, :, -1].mean(0)
+    assert attention[:3].argmax() == 1 and attention[1] > 1.5 * max(attention[0], attention[2])
+    found = first.hidden_states[1][0, -1] @ table.weight[torch.tensor([vocabulary.ids(c)[0] for c in colours])].T
+    assert found.argmax() == 1
 
 
 def test_the_rate_rises_and_falls():
