@@ -14,6 +14,7 @@ from leovl_mini.files import finished_files
 from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
+from leovl_mini.samples import samples_folder
 from leovl_mini.scene import CaptureError
 
 
@@ -115,3 +116,15 @@ def notes(file: str | Path) -> dict[str, str]:
     """The note of a file of weights."""
     with safe_open(Path(file), "pt") as opened:
         return {k.removeprefix("note "): v for k, v in opened.metadata().items() if k.startswith("note ")}
+
+
+def shipped(name: str = "nano") -> Path:
+    """The file of weights that travels with the package under this name; it may not exist."""
+    return samples_folder() / "weights" / f"{name}.safetensors"
+
+
+def ready_model(preset: str, channels: int, tokens: str = "grid", device: torch.device | str = "cpu", seed: int = 0) -> LeoVL:
+    """The trained model that travels with the package, where there is one for this preset and representation; else a new one."""
+    if tokens == "grid" and shipped(preset).is_file():
+        return load_weights(shipped(preset), device)
+    return LeoVL(preset, channels, seed, tokens).to(device).eval()

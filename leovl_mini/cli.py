@@ -72,15 +72,18 @@ def ask(
     preset: Preset = "nano",
     tokens: Tokens = "grid",
     device: Device = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Your trained weights; their preset and representation count.")] = None,
+    talk: Annotated[bool, typer.Option("--talk", help="Then go on, a question a line; an empty line ends.")] = False,
 ) -> None:
     """Put a question to the language model, with the scene's tokens in front of it."""
-    loaded, stages, model = run_stages(path, max_frames, choose, up, preset, tokens, device)
-    start = time.perf_counter()
-    answer = model.generate(stages.tokens, question)
-    seconds = time.perf_counter() - start
-    console.print(f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {preset}, {seconds:.1f} s")
-    console.print(f"Q: {question}", markup=False, soft_wrap=True)
-    console.print(f"A: {answer}", markup=False, soft_wrap=True)
+    loaded, stages, model = run_stages(path, max_frames, choose, up, preset, tokens, device, weights)
+    console.print(f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {model.preset}")
+    while question:
+        start = time.perf_counter()
+        answer = model.generate(stages.tokens, question, max_new_tokens=96)
+        console.print(f"Q: {question}", markup=False, soft_wrap=True)
+        console.print(f"A: {answer}  ({time.perf_counter() - start:.1f} s)", markup=False, soft_wrap=True)
+        question = next(sys.stdin, "").strip() if talk else ""
     if not answer.trained:
         console.print("The bridge from scene to language is untrained: the answer does not look at the room yet.", style="yellow")
 
@@ -227,26 +230,36 @@ def course(
         console.print(f"open {run_course(notebooks, out)}", soft_wrap=True)
 
 
-def run_stages(path: Path | None, max_frames: int, choose: str, up: str | None, preset: str, tokens: str, device: str):
+def run_stages(
+    path: Path | None,
+    max_frames: int,
+    choose: str,
+    up: str | None,
+    preset: str,
+    tokens: str,
+    device: str,
+    weights: Path | None = None,
+):
     """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed as plain lines."""
-    from leovl_mini.model import LeoVL
+    from leovl_mini.checkpoints import load_weights, ready_model
     from leovl_mini.perception import load_encoder
     from leovl_mini.pipeline import Clock, run
     from leovl_mini.presets import get_preset, pick_device
     from leovl_mini.readers import load_scene
     from leovl_mini.samples import sample_room
 
-    settings = get_preset(preset)
     try:
         target = pick_device(device)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--device") from None
+    trained = load_weights(weights, target) if weights else None
+    settings = get_preset(trained.preset if trained else preset)
     clock = Clock()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         loaded = clock.measure("load", load_scene, path or sample_room(), max_frames, choose, up).to(target)
         encoder = load_encoder(settings["encoder"], settings["longest_side"], target)
-        model = clock.measure("models", LeoVL, preset, encoder.channels, tokens=tokens).to(target)
+        model = trained or clock.measure("models", ready_model, preset, encoder.channels, tokens, target)
         stages = run(loaded, encoder, model.representation)
     loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     stages.seconds = {**clock.seconds, **stages.seconds}

@@ -116,17 +116,18 @@ def nano() -> Language:
 def attentive(model: LlamaForCausalLM) -> LlamaForCausalLM:
     """Random weights that look at what is alike and copy what they find, which would take hundreds of steps to learn (ours).
 
-    Scene tokens say "red chair" in the same vectors as the text, but with their halves exchanged (``LeoVL.dialect``). In the first
-    two layers keys are queries with halves exchanged: the word "chair" looks for chairs in the scene, not for itself. The output is
-    the transpose of the values: what is found is added to the word, in the dialect of the text.
+    Scene tokens say "red chair, here" in the same vectors as the text, but with their halves exchanged (``LeoVL.dialect``). In the
+    heads that read the scene, keys are queries with halves exchanged: the word "chair" looks for chairs in the scene, not for
+    itself. Outputs are the transpose of the values: what is found is added to the word, in the dialect of the text. All heads of
+    the first two layers read the scene, and half of those above.
     """
-    half = model.config.hidden_size // 2
+    width, half = model.config.hidden_size, model.config.hidden_size // 2
     for i, layer in enumerate(model.model.layers):
         layer.mlp.down_proj.weight /= (2 * len(model.model.layers)) ** 0.5  # the sum over layers keeps its size (GPT-2)
-        attention, seen = layer.self_attn, half if i < 2 else 0
-        if seen:
-            attention.k_proj.weight.copy_(attention.q_proj.weight.roll(half, 1))
-        attention.o_proj.weight.copy_(attention.v_proj.weight.roll(seen, 1).T / 2)
+        attention, rows = layer.self_attn, slice(0, width if i < 2 else half)  # of queries, keys and values
+        attention.k_proj.weight[rows] = attention.q_proj.weight[rows].roll(half, 1)
+        attention.o_proj.weight.copy_(attention.v_proj.weight.T / 2)
+        attention.o_proj.weight[:, rows] = attention.v_proj.weight[rows].roll(half, 1).T / 2
     return model
 
 

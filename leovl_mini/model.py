@@ -91,14 +91,20 @@ class LeoVL(nn.Module):
         if isinstance(scenes[0], Symbols):
             words = torch.cat([s.words for s in scenes])
             table = self.language.get_input_embeddings()
-            said = (table(words.clamp(min=0)) * (words >= 0)[..., None]).sum(1) / self.volume
-            return said.roll(self.dialect, -1)
+            return (table(words.clamp(min=0)) * (words >= 0)[..., None]).sum(1) / self.volume
         return self.projector(torch.cat([s.features for s in scenes]))
 
     def embed_scenes(self, scenes: Sequence[SceneTokens | Symbols]) -> list[Float[Tensor, "K D"]]:
         """What the language model reads in the place of each scene: content plus position, as loud as words."""
         placed = self.representation.place(join(scenes, self.content(scenes)))
-        return list((self.volume * placed.features).split([len(s) for s in scenes]))
+        seen = (self.volume * placed.features).roll(self.dialect, -1)
+        return list(seen.split([len(s) for s in scenes]))
+
+    def positions(self, prompt: int, scene: int, words: int = 0) -> Int64[Tensor, "T"]:
+        """The position ids of the prompt, the scene tokens behind it, and the words behind them. In nano all scene tokens have the
+        same one: a room is a set, its order is in the places. Pre-trained models are used to counting on, as in the papers."""
+        order = torch.arange(prompt + scene + words)
+        return order.clamp(max=prompt).maximum(order - max(scene, 1) + 1) if self.dialect else order
 
     def embed_places(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
         """A point in the room (metres) as the language model reads it: a position without content."""
@@ -133,8 +139,8 @@ class LeoVL(nn.Module):
         sequences = [torch.cat([words[: len(prompt)], e.to(words.dtype), t]) for e, t in zip(embedded, texts, strict=True)]
         positions, segments, ids, learned = [], [], [], []
         for scene, row, some in zip(scenes, rows, turns, strict=True):
-            start = len(prompt) + len(scene)
-            positions.append(torch.tensor([*range(start), *(start + i for t in some for i in range(len(t.ids)))]))
+            start, before = len(prompt) + len(scene), self.positions(len(prompt), len(scene))
+            positions.append(torch.cat([before, *(before[-1] + 1 + torch.arange(len(t.ids)) for t in some)]))
             segments.append(torch.tensor([0] * start + [n for n, t in enumerate(some, 1) for _ in t.ids]))
             ids.append(torch.tensor(prompt + [-1] * len(scene) + row))
             learned.append(torch.tensor([False] * start + [x for t in some for x in t.is_answer]))
@@ -193,12 +199,16 @@ class LeoVL(nn.Module):
         real = torch.arange(longest, device=new.device) >= holes[:, None]
         mask = torch.cat([real.new_ones(count, len(prompt)), real], dim=1).long()
         everything, cache = torch.cat([prompt.expand(count, -1, -1), new], dim=1), None
+        before = self.positions(len(prompt) - len(scene or ()), len(scene or ())).to(new.device)
         if use_cache:
-            cache = self.language(inputs_embeds=prompt[None], use_cache=True, logits_to_keep=1).past_key_values
+            cache = self.language(
+                inputs_embeds=prompt[None], position_ids=before[None], use_cache=True, logits_to_keep=1
+            ).past_key_values
             cache.batch_repeat_interleave(count)
         written, done = [], torch.zeros(count, dtype=torch.bool, device=new.device)
         for _ in range(max_new_tokens):
-            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            after = (before[-1] + mask[:, len(prompt) :].cumsum(1)).clamp(min=0)
+            positions = torch.cat([before.expand(count, -1), after], dim=1)
             read = new if use_cache else everything
             logits = self.language(
                 inputs_embeds=read, attention_mask=mask, position_ids=positions[:, -read.shape[1] :], past_key_values=cache,

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import PartialState
 from accelerate.utils import reduce
+from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
 
@@ -58,18 +59,19 @@ class Lessons:
     ``kind``: "objects" (one symbolic token per object), "words" (the image tokens' places, in words) or "image". ``budget``: so
     many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
     scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a
-    third of so many steps, rooms made of objects hold only a few, and all of these are to be listed; then rooms fill up, and
-    questions are asked. In a crowd nothing tells attention where to look, and one question is much text for one look.
+    third of so many steps everything in a room is to be listed (one question is much text for one look), then questions are asked,
+    except in a few rooms. Rooms made of objects hold only a few at first, and fill up: in a crowd nothing tells attention where to
+    look. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and teach little.
     """
 
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
         budget: int = 360, seed: int = 0, turn: bool = True, recolour: bool = True, weights: dict[str, float] | None = None,
-        crowd: int = 0,
+        crowd: int = 0, plain: float = 0.3,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.recolour, self.crowd = turn, recolour and kind != "image", crowd
+        self.turn, self.recolour, self.crowd, self.plain = turn, recolour and kind != "image", crowd, plain
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
@@ -101,10 +103,11 @@ class Lessons:
             some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
             words = objects_as_symbols([o for o in objects if o.id in present], self.vocabulary)
         else:
-            some = self.examples[name]
-            seen = SceneInput(turned_tokens(seen.tokens, quarters), seen.shows, objects)
+            some, present = self.examples[name], set(seen.shows.flatten().tolist())
+            kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
+            seen = SceneInput(turned_tokens(chosen(seen.tokens, kept), quarters), seen.shows[kept], objects)
             words = tokens_as_symbols(seen, self.vocabulary)
-        if self.kind == "objects" and full < 0:
+        if full < 0 or (self.crowd and rng.random() < 0.07):
             text = inventory([o for o in objects if o.id in present], rng)
             turns = [encode(Example("", name, "qa", "inventory", LIST, [text]), self.tokenizer, self.style)]
         else:
@@ -156,6 +159,13 @@ def turned_point(point: tuple[float, ...] | list[float], quarters: int) -> list[
     for _ in range(quarters % 4):
         x, y = -y, x
     return [x + 0.0, y + 0.0, *rest]  # -0.0 becomes 0.0
+
+
+def chosen(tokens: SceneTokens, kept: Bool[Tensor, "K"]) -> SceneTokens:
+    """Some of the tokens. Representations that embed their patches' places (voxels) lose the patches of the others."""
+    number = kept.cumsum(0) - 1
+    source = torch.where((tokens.source >= 0) & kept[tokens.source.clamp(min=0)], number[tokens.source.clamp(min=0)], -1)
+    return dataclasses.replace(tokens, features=tokens.features[kept], centers=tokens.centers[kept], source=source)
 
 
 def turned_tokens(tokens: SceneTokens, quarters: int) -> SceneTokens:
@@ -249,9 +259,9 @@ def mean_over_answers(trained: list[torch.nn.Parameter], sums: list[tuple[Tensor
 # -- what is learned -------------------------------------------------------------------------------------------------------------
 
 
-def answer_loss(model: LeoVL, batch: Batch) -> Tensor:
-    """Next-token loss on the answers."""
-    return model.loss(model.pack(batch.scenes, batch.turns))
+def answer_loss(model: LeoVL, batch: Batch, per: str = "sequence") -> Tensor:
+    """Next-token loss on the answers, see ``LeoVL.loss``."""
+    return model.loss(model.pack(batch.scenes, batch.turns), per)
 
 
 def place_loss(model: LeoVL, points: int = 256) -> Tensor:
@@ -284,7 +294,7 @@ def alignment_loss(model: LeoVL, batch: Batch, sharpness: float = 3.0) -> Tensor
     walls tokens should say nothing; there are many of them, so they count a tenth.
     """
     said, words = model.content(batch.scenes).float(), torch.cat([w.words for w in batch.words])
-    seen = model.language.get_input_embeddings().weight.detach().float().roll(model.dialect, -1)
+    table = model.language.get_input_embeddings().weight.detach().float()
     with torch.no_grad():
         wanted = model.content(batch.words).float()
     weight = torch.where((words >= 0).any(1, keepdim=True), 1.0, 0.1)
@@ -293,13 +303,14 @@ def alignment_loss(model: LeoVL, batch: Batch, sharpness: float = 3.0) -> Tensor
     for choices in Vocabulary(model.tokenizer).sets():
         present = (words[..., None] == choices.to(words.device)).float().sum(1)  # a token that shows two things has two right words
         share = present / present.sum(1, keepdim=True).clamp(min=1)
-        surprise = -(share * F.log_softmax(sharpness * direction @ seen[choices].T, dim=1)).sum()
+        surprise = -(share * F.log_softmax(sharpness * direction @ table[choices].T, dim=1)).sum()
         total = total + surprise / share.sum().clamp(min=1)
     return total
 
 
 def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
-    return answer_loss(model, batch) + 0.1 * place_loss(model)
+    """Every word counts the same: lists, which are long, teach most."""
+    return answer_loss(model, batch, per="token") + 0.1 * place_loss(model)
 
 
 def tuning_loss(model: LeoVL, batch: Batch, align: float = 1.0) -> Tensor:

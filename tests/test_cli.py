@@ -1,5 +1,6 @@
 """The command line: what it writes, and how it fails."""
 
+import io
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 from PIL import Image
 
 from leovl_mini import cli
+from leovl_mini.checkpoints import save_weights
+from leovl_mini.model import LeoVL
 from leovl_mini.open3d_headless import open3d
 from leovl_mini.rooms import export, make_room, render
 
@@ -65,6 +68,19 @@ def test_ask_labels_untrained_answers(command, small_room):
     code, printed, _ = command("ask", small_room, "Is there a table?")
     assert code == 0
     assert "Q: Is there a table?" in printed and "A: [untrained]" in printed and "untrained: the answer does not look" in printed
+
+
+def test_ask_goes_on_and_takes_the_users_weights(command, small_room, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Where is the lamp?\nHow many chairs are there?\n\nnever asked\n"))
+    code, printed, _ = command("ask", small_room, "Is there a table?", "--talk")
+    assert code == 0 and [line[3:] for line in printed.splitlines() if line.startswith("Q: ")] == [
+        "Is there a table?", "Where is the lamp?", "How many chairs are there?"
+    ]  # fmt: skip
+    save_weights(LeoVL("nano", channels=152, tokens="objects"), tmp_path / "mine.safetensors", {})
+    code, printed, _ = command("ask", small_room, "--weights", tmp_path / "mine.safetensors")
+    assert code == 0 and "[untrained]" not in printed and "preset nano" in printed
+    code, _, error = command("ask", small_room, "--weights", tmp_path / "none.safetensors")
+    assert code == 2 and "does not exist" in error
 
 
 @pytest.mark.parametrize("layout", ["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"])

@@ -110,7 +110,16 @@ def alone(model: LeoVL, scene, turn) -> torch.Tensor:
     words = model.embed_words(torch.tensor(turn.ids), turn.places)
     labels = torch.full((len(before) + len(turn.ids),), -100)
     labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
-    return model.language(inputs_embeds=torch.cat([before, words])[None], labels=labels[None]).loss
+    positions = model.positions(len(before) - len(scene), len(scene), len(words))[None]
+    return model.language(inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]).loss
+
+
+def test_all_scene_tokens_share_a_position_in_nano(model):
+    assert model.positions(3, 4, 3).tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5, 6]
+    assert model.positions(3, 1, 2).tolist() == model.positions(3, 0, 3).tolist() == [0, 1, 2, 3, 4, 5]
+    packed = model.pack([random_tokens(4, 8)], [turns_of(model, 2)])
+    start = int((packed.segments == 0).sum())
+    assert packed.positions[0, :start].tolist() == model.positions(start - 4, 4).tolist()
 
 
 def test_packed_turns_have_the_loss_of_separate_sequences(model):
@@ -329,7 +338,7 @@ def test_nano_looks_for_what_is_alike_and_copies_it(model):
     fresh = LeoVL("nano", channels=8)
     table = fresh.language.get_input_embeddings()
     with torch.no_grad():
-        scene = fresh.volume * fresh.content([Symbols(words, torch.zeros(3, 3))])
+        scene = (fresh.volume * fresh.content([Symbols(words, torch.zeros(3, 3))])).roll(fresh.dialect, -1)
         read = torch.cat([scene, table(torch.tensor([chair]))])[None]
         fresh.language.set_attn_implementation("eager")
         first = fresh.language(inputs_embeds=read, output_attentions=True, output_hidden_states=True)
