@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leovl_mini.files import finished_files
-from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
 from leovl_mini.samples import samples_folder
@@ -102,6 +101,8 @@ def load_weights(file: str | Path, device: torch.device | str = "cpu") -> LeoVL:
         raise CaptureError(f"{file} does not say what it belongs to; it was not written by leovl-mini train")
     model = LeoVL(about["preset"], int(about["channels"]), tokens=about["tokens"])
     if "lora" in about:
+        from leovl_mini.lora import add_lora  # peft takes a second to import
+
         model.original = model.original and about.get("lora base") != "in this file"
         add_lora(model, int(about["lora"]))
     changed = [k for k, v in identity(model).items() if about.get(k) != v]

@@ -136,6 +136,22 @@ def make_features(
     console.print(f"{out}: {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
 
 
+@train_app.command("sample")
+def make_feature_sample(
+    corpus: CorpusPath,
+    cache: Annotated[Path, typer.Option(help="The corpus's features, made by leovl-mini train features.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    learned: Annotated[int, typer.Option(min=1, help="So many training rooms.")] = 24,
+    unseen: Annotated[int, typer.Option(min=1, help="So many validation rooms.")] = 8,
+) -> None:
+    """Take a few rooms out of a feature cache, with their examples, to train on a laptop at once."""
+    from leovl_mini.data import FeatureCache, make_sample
+    from leovl_mini.rooms.corpus import Corpus
+
+    make_sample(out, Corpus(corpus), FeatureCache(cache), learned, unseen)
+    console.print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", soft_wrap=True)
+
+
 @train_app.command("tokenizer")
 def make_tokenizer(corpus: CorpusPath, out: Annotated[Path, typer.Option(help="The JSON file to write.")]) -> None:
     """Learn nano's words from the training texts of a corpus."""
@@ -173,11 +189,14 @@ def train_tune(
     preset: Preset = "nano",
     lora: Annotated[int, typer.Option(min=0, help="Of the language model train only an adapter of this rank.")] = 0,
     accumulate: Annotated[int, typer.Option(min=1, help="Read the rooms of a step in so many parts, to save memory.")] = 1,
+    split: Annotated[str, typer.Option(help="Which examples, such as skewed-train.")] = "train",
+    domain: Annotated[str, typer.Option(help="Only rooms of this domain: scannet, rscan, multiscan or arkitscenes.")] = "",
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
-    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, preset=preset, lora=lora, accumulate=accumulate)
+    options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain}
+    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)
 
 

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from leovl_mini.files import finished_files
+from leovl_mini.examples import save_examples
+from leovl_mini.files import finished_files, new_folder
 from leovl_mini.geometry import Patches, lift
 from leovl_mini.perception import load_encoder
 from leovl_mini.presets import get_preset
@@ -107,6 +108,25 @@ def as_tensors(seen: SceneInput) -> dict[str, Tensor]:
     tokens = seen.tokens
     kept = {"features": tokens.features.half(), "centers": tokens.centers, "shows": seen.shows.to(torch.int16)}
     return kept if tokens.points is None else kept | {"points": tokens.points, "source": tokens.source.to(torch.int32)}
+
+
+def make_sample(folder: Path, corpus: Corpus, cache: "FeatureCache", learned: int = 24, unseen: int = 8) -> None:
+    """A small cache to travel with the package: so many training and validation rooms, evenly over the domains, in one file, and
+    their examples in ``train.jsonl`` and ``val.jsonl``. ``folder`` must be new."""
+    tensors, objects = {}, {}
+    with new_folder(folder) as partial:
+        for split, count in (("train", learned), ("val", unseen)):
+            examples = [e for e in corpus.examples(split) if e.scene in cache]
+            names = sorted({e.scene for e in examples}, key=lambda name: (int(name.split("_")[-1]), name))[:count]
+            for name in names:
+                seen = cache.scene(name)
+                tensors |= {f"{name}/{k}": v.contiguous() for k, v in as_tensors(seen).items()}
+                objects[name] = [asdict(o) for o in seen.objects]
+            save_examples([e for e in examples if e.scene in names], partial / f"{split}.jsonl")
+        file = "features-0000.safetensors"
+        save_file(tensors, partial / file, {"objects": json.dumps(objects)})
+        note = {"options": cache.options, "sha256": {file: file_sha256(partial / file)}}
+        (partial / "cache.json").write_text(json.dumps(note, indent=1) + "\n")
 
 
 class FeatureCache:

@@ -74,9 +74,9 @@ class LeoVL(nn.Module):
         self.language, self.tokenizer = language.model, language.tokenizer
         self.lora, self.original = 0, language.pretrained  # the adapter's rank; whether the preset alone gives the language weights
         self.trained = False
-        # nano hears of things seen in the same vectors as of things said, halves exchanged: see language.nano.
+        # nano hears of things seen in the same vectors as of things said, halves exchanged: see language.attentive.
         self.dialect = 0 if language.pretrained else width // 2
-        # Scene tokens start as loud as words; otherwise attention ignores them, or hears nothing else.
+        # Scene tokens start as loud as words. Every layer adds to them: it would drown quieter ones, and never change louder ones.
         embeddings = self.language.get_input_embeddings().weight
         self.volume = nn.Parameter(embeddings.detach().float().square().mean().sqrt())
 
@@ -152,6 +152,8 @@ class LeoVL(nn.Module):
 
     def token_losses(self, packed: Packed) -> tuple[Float[Tensor, "N"], Int64[Tensor, "N"]]:
         """Negative log-likelihood of every answer token, and the turn (counted over the whole batch) that it belongs to."""
+        if self.language.config._attn_implementation == "eager":
+            raise ValueError("eager attention adds masks of booleans instead of applying them; use sdpa")
         hidden = self.language.get_decoder()(
             inputs_embeds=packed.embeddings, attention_mask=packed.mask(), position_ids=packed.positions, use_cache=False
         ).last_hidden_state

@@ -29,18 +29,20 @@ def symbolic(corpus: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: b
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
     examples = [e for e in rooms.examples("train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
     seen = functools.cache(functools.partial(described, rooms))
-    lessons = Lessons(model, seen, examples, kind="objects", budget=240, seed=seed, crowd=steps // 4)
+    lessons = Lessons(model, seen, examples, kind="objects", budget=160, seed=seed, crowd=3 * steps // 8)
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
-    return timed(model, lessons, steps, symbolic_loss, out, command, rate=6e-4, quiet=quiet)
+    return timed(model, lessons, steps, symbolic_loss, out, command, rate=2e-3, warmup=30, quiet=quiet)
 
 
 def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 300, blind: bool = False,
-    seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1,
+    seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
+    domain: str = "",
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same steps with an
-    empty scene, the control. Rooms, words and rate of a step are the preset's. Runs on the GPU where there is one."""
+    empty scene, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of a step are the
+    preset's. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)
@@ -50,13 +52,16 @@ def tune(
     model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if start:
         restore(start, model)
-    examples = [e for e in Corpus(corpus).examples("train") if e.task in TASKS and e.scene in features]
+    examples = [e for e in Corpus(corpus).examples(split) if e.task in TASKS and e.scene in features and e.scene.startswith(domain)]
+    if not examples:
+        raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
     seen = functools.partial(empty, features) if blind else features.scene
     lessons = Lessons(model, seen, examples, rooms=tuning["rooms"], budget=tuning["budget"], seed=seed, weights=WEIGHTS)
     if align and not blind and not out.exists():
         train_steps(model, lessons, align, alignment_loss, rate=3e-3, quiet=quiet)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
+    command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet}
     loss = answer_loss if blind else tuning_loss

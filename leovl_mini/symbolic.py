@@ -70,6 +70,22 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
     return Symbols(words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3))
 
 
+def scattered(objects: list[Object], symbols: Symbols, rng: np.random.Generator, cell: float = 0.5, most: int = 6) -> Symbols:
+    """The tokens of ``objects_as_symbols``, repeated on random points of each object's footprint (one per cell of ``cell`` metres,
+    at most ``most``), and between them some that say nothing, like floor and wall. That is how a grid sees a room."""
+    sides = np.array([o.size[:2] for o in objects])
+    many = np.clip(np.ceil(sides.prod(1) / cell**2), 1, most).astype(int)
+    index = np.repeat(np.arange(len(objects)), many)
+    yaw = np.array([o.yaw for o in objects])[index]
+    along, across = ((rng.random((len(index), 2)) - 0.5) * sides[index] * (many > 1)[index, None]).T
+    centers = symbols.centers[index]
+    shift = np.stack([along * np.cos(yaw) - across * np.sin(yaw), along * np.sin(yaw) + across * np.cos(yaw), 0 * yaw], 1)
+    low, high = symbols.centers.amin(0), symbols.centers.amax(0)
+    bare = low + torch.from_numpy(rng.random((rng.integers(40), 3))).float() * (high - low)
+    words = torch.cat([symbols.words[index], torch.full((len(bare), WORDS), -1)])
+    return Symbols(words, torch.cat([centers + torch.from_numpy(shift).float(), bare]))
+
+
 def inventory(objects: list[Object], rng: np.random.Generator) -> str:
     """Everything in a room, in random order, with all that its symbols say: "mug blue plain, x 1.5, y -0.5; red chair ..."
 

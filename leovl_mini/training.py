@@ -24,7 +24,7 @@ from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.rooms.furniture import COLOURS
 from leovl_mini.scene import Object
-from leovl_mini.symbolic import LIST, Symbols, Vocabulary, inventory, objects_as_symbols, tokens_as_symbols
+from leovl_mini.symbolic import LIST, Symbols, Vocabulary, inventory, objects_as_symbols, scattered, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
 
 # -- batches ---------------------------------------------------------------------------------------------------------------------
@@ -60,8 +60,9 @@ class Lessons:
     many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
     scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a
     third of so many steps everything in a room is to be listed (one question is much text for one look), then questions are asked,
-    except in a few rooms. Rooms made of objects hold only a few at first, and fill up: in a crowd nothing tells attention where to
-    look. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and teach little.
+    except in a few rooms. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an object has
+    several tokens. In a crowd nothing tells attention where to look. ``plain``: the share of tokens without objects, only floor and
+    wall, that is kept: they cost much and teach little.
     """
 
     def __init__(
@@ -101,7 +102,9 @@ class Lessons:
             few = rng.permutation([o.id for o in objects])[: max(5, round(full * len(objects)))]
             present = with_supports(set(few.tolist()), objects)
             some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
-            words = objects_as_symbols([o for o in objects if o.id in present], self.vocabulary)
+            here = [o for o in objects if o.id in present]
+            words = objects_as_symbols(here, self.vocabulary)
+            words = scattered(here, words, rng) if full == 1 else words
         else:
             some, present = self.examples[name], set(seen.shows.flatten().tolist())
             kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from leovl_mini.checkpoints import load_weights, notes
 from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache, described
+from leovl_mini.examples import load_examples
 from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.stages import empty
 
@@ -51,6 +52,27 @@ def test_the_blind_control_never_sees_a_scene(made):
     assert len(empty(features, name)) == 0 and len(features.scene(name)) > 50
     run("train", "tune", made / "corpus", "--cache", made / "cache", "--out", made / "blind.safetensors", "--steps", 2, "--blind")
     assert notes(made / "blind.weights.safetensors")["command"].endswith("--blind")
+
+
+def test_a_run_can_be_kept_to_one_domain_and_split(made):
+    kept = ["--split", "skewed-train", "--domain", "scannet"]
+    start = ["train", "tune", made / "corpus", "--cache", made / "cache", "--steps", 1, "--align", 0]
+    run(*start, "--out", made / "d1.safetensors", *kept)
+    assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain scannet")
+    result = CliRunner().invoke(app, [str(a) for a in [*start, "--out", made / "no.safetensors", "--domain", "moon"]])
+    assert "no examples of split train and domain moon" in str(result.exception)
+
+
+def test_a_sample_of_a_cache_is_a_cache(made):
+    run("train", "sample", made / "corpus", "--cache", made / "cache", "--out", made / "few", "--learned", 1, "--unseen", 1)
+    whole, few = FeatureCache(made / "cache"), FeatureCache(made / "few")
+    examples = {split: list(load_examples(made / "few" / f"{split}.jsonl")) for split in ("train", "val")}
+    assert 1 <= len(few) <= 2 and few.damaged() == [] and few.options == whole.options
+    assert len({e.scene for e in examples["train"]}) == 1
+    assert {e.scene for some in examples.values() for e in some} == set(few.file_of)
+    for name in few.file_of:
+        assert torch.equal(few.scene(name).tokens.features, whole.scene(name).tokens.features)
+        assert few.scene(name).objects == whole.scene(name).objects
 
 
 def test_objects_of_a_room_without_its_pictures(made):
