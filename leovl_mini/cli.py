@@ -183,7 +183,7 @@ def train_tune(
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
     steps: Steps = 1200,
-    align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 300,
+    align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 500,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
     preset: Preset = "nano",

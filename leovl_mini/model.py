@@ -67,10 +67,13 @@ class LeoVL(nn.Module):
             torch.manual_seed(seed)  # again: loading a language model may or may not have drawn numbers
             width = language.width
             self.representation = representation(tokens, width, **settings["tokens"].get(tokens, {}))
+            inner = max(256, width)
             self.projector = nn.Sequential(
-                nn.LayerNorm(channels), nn.Linear(channels, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+                *(nn.LayerNorm(channels), nn.Linear(channels, inner), nn.GELU()),
+                *(nn.Linear(inner, inner), nn.GELU(), nn.Linear(inner, width)),
             )
-            nn.init.normal_(self.projector[-1].weight, std=2.8 / (2 * width) ** 0.5)  # unit scale behind the GELU
+            for layer in self.projector[3::2]:
+                nn.init.normal_(layer.weight, std=2.3 / inner**0.5)  # features of unit scale come out at unit scale
         self.language, self.tokenizer = language.model, language.tokenizer
         self.lora, self.original = 0, language.pretrained  # the adapter's rank; whether the preset alone gives the language weights
         self.trained = False

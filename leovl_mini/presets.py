@@ -12,7 +12,7 @@ PRESETS = {
         "language": "nano",
         "prompt": "plain",
         # A step of tuning: so many rooms, so many words of questions and answers behind each; the highest rate.
-        "tuning": {"rooms": 16, "budget": 360, "rate": 6e-4},
+        "tuning": {"rooms": 8, "budget": 300, "rate": 1e-3},
     },
     "smol": {
         "encoder": "efficientnet-lite0",

@@ -35,7 +35,7 @@ def symbolic(corpus: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: b
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 300, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 500, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "",
 ) -> dict:  # fmt: skip
@@ -58,7 +58,8 @@ def tune(
     seen = functools.partial(empty, features) if blind else features.scene
     lessons = Lessons(model, seen, examples, rooms=tuning["rooms"], budget=tuning["budget"], seed=seed, weights=WEIGHTS)
     if align and not blind and not out.exists():
-        train_steps(model, lessons, align, alignment_loss, rate=3e-3, quiet=quiet)
+        pictures = Lessons(model, seen, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # questions do not matter yet
+        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")

@@ -15,12 +15,12 @@ from transformers import PreTrainedTokenizerBase
 
 from leovl_mini.data import SceneInput
 from leovl_mini.language import LEVELS
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.scene import Object
 
 STEP = 0.2  # metres between two levels of height
 WORDS = 8  # at most so many words describe an object
 NAMED = ("colour", "pattern", "state")
+HOLDS = ("on", "under", "inside")
 LIST = "List everything."  # the question that an inventory answers
 
 
@@ -56,13 +56,6 @@ class Vocabulary:
             words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
         return words[:WORDS] + [-1] * (WORDS - len(words))
 
-    def sets(self) -> list[Int64[Tensor, "N"]]:
-        """Words that exclude each other: categories, colours, patterns, states, levels of the bottom, levels of the top."""
-        groups = [[*LARGE, *SMALL, *FIXED], [*COLOURS], ["plain", "striped", "checked"], ["open", "closed"]]
-        ids = [sorted({i for word in group for i in self.ids(word)}) for group in groups]
-        ids += [[i for name, i in self.level.items() if name.startswith(f"<{end}")] for end in ("bottom", "top")]
-        return [torch.tensor(some) for some in ids]
-
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
     """One token per object."""
@@ -71,19 +64,22 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
 
 
 def scattered(objects: list[Object], symbols: Symbols, rng: np.random.Generator, cell: float = 0.5, most: int = 6) -> Symbols:
-    """The tokens of ``objects_as_symbols``, repeated on random points of each object's footprint (one per cell of ``cell`` metres,
-    at most ``most``), and between them some that say nothing, like floor and wall. That is how a grid sees a room."""
-    sides = np.array([o.size[:2] for o in objects])
+    """The tokens of ``objects_as_symbols`` as a grid sees them. Each is repeated on random points of its object's footprint, one
+    per cell of ``cell`` metres but at most ``most``; what lies on, under or inside something shows that, too; and between them are
+    up to a hundred tokens that say nothing, like floor and wall."""
+    sides, yaw = np.array([o.size[:2] for o in objects]), np.array([o.yaw for o in objects])
     many = np.clip(np.ceil(sides.prod(1) / cell**2), 1, most).astype(int)
     index = np.repeat(np.arange(len(objects)), many)
-    yaw = np.array([o.yaw for o in objects])[index]
     along, across = ((rng.random((len(index), 2)) - 0.5) * sides[index] * (many > 1)[index, None]).T
-    centers = symbols.centers[index]
-    shift = np.stack([along * np.cos(yaw) - across * np.sin(yaw), along * np.sin(yaw) + across * np.cos(yaw), 0 * yaw], 1)
+    cos, sin = np.cos(yaw[index]), np.sin(yaw[index])
+    shift = np.stack([along * cos - across * sin, along * sin + across * cos, 0 * along], 1)
+    row = {o.id: i for i, o in enumerate(objects)}
+    holder = [next((row.get(int(o.attributes[r]), -1) for r in HOLDS if r in o.attributes), -1) for o in objects]
+    held = torch.cat([symbols.words, torch.full((1, WORDS), -1)])[torch.tensor(holder, dtype=torch.long)]  # -1: the last row
     low, high = symbols.centers.amin(0), symbols.centers.amax(0)
-    bare = low + torch.from_numpy(rng.random((rng.integers(40), 3))).float() * (high - low)
-    words = torch.cat([symbols.words[index], torch.full((len(bare), WORDS), -1)])
-    return Symbols(words, torch.cat([centers + torch.from_numpy(shift).float(), bare]))
+    bare = low + torch.from_numpy(rng.random((rng.integers(100), 3))).float() * (high - low)
+    words = torch.cat([torch.cat([symbols.words, held], 1)[index], torch.full((len(bare), 2 * WORDS), -1)])
+    return Symbols(words, torch.cat([symbols.centers[index] + torch.from_numpy(shift).float(), bare]))
 
 
 def inventory(objects: list[Object], rng: np.random.Generator) -> str:

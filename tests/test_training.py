@@ -20,6 +20,7 @@ from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
 from leovl_mini.prompts import encode, question_text
 from leovl_mini.rooms.corpus import Corpus, make_corpus
+from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.samples import sample_room
 from leovl_mini.scene import CaptureError, Object
 from leovl_mini.symbolic import Symbols, Vocabulary, inventory, objects_as_symbols, scattered, tokens_as_symbols
@@ -306,7 +307,7 @@ def test_few_objects_are_not_asked_about_what_is_missing(model):
 
 def test_the_first_lessons_list_all_that_is_there(model):
     some = lessons(model, kind="objects", rooms=3, crowd=30)
-    named = {word for choices in some.vocabulary.sets()[:3] for word in choices.tolist()}  # categories, colours, patterns
+    named = {i for word in [*LARGE, *SMALL, *FIXED, *COLOURS, "plain", "striped", "checked"] for i in some.vocabulary.ids(word)}
     for step in range(10):
         batch = some.batch(step)
         for scene, (turn,) in zip(batch.scenes, batch.turns, strict=True):
@@ -337,20 +338,21 @@ def test_an_inventory_tells_things_of_a_kind_apart():
 
 
 def test_scattered_objects_lie_on_their_footprints(model):
-    objects = [
-        Object(1, "bed", (1.0, 2.0, 0.3), (2.0, 1.0, 0.6), math.pi / 2, {}),
-        Object(2, "mug", (0.0, 0.0, 0.8), (0.1, 0.1, 0.1), 0.3, {}),
-    ]
-    words = objects_as_symbols(objects, Vocabulary(model.tokenizer))
+    bed = Object(1, "bed", (1.0, 2.0, 0.3), (2.0, 1.0, 0.6), math.pi / 2, {})
+    mug = Object(2, "mug", (1.0, 2.1, 0.7), (0.1, 0.1, 0.1), 0.3, {"colour": "red", "on": "1"})
+    words = objects_as_symbols([bed, mug], Vocabulary(model.tokenizer))
     sizes = set()
     for seed in range(20):
-        many = scattered(objects, words, np.random.default_rng(seed))
-        bed, mug = ((many.words == row).all(1) for row in words.words)
-        assert int(bed.sum()) == 6 and int(mug.sum()) == 1  # 2 m x 1 m in cells of half a metre: 8, but at most 6
-        assert_close(many.centers[mug], words.centers[1:])
-        away = (many.centers[bed] - words.centers[0]).abs()
+        many = scattered([bed, mug], words, np.random.default_rng(seed))
+        beds, mugs = ((many.words[:, :8] == row).all(1) for row in words.words)
+        assert int(beds.sum()) == 6 and int(mugs.sum()) == 1  # 2 m x 1 m in cells of half a metre: 8, but at most 6
+        assert_close(many.centers[mugs], words.centers[1:])
+        assert (many.words[mugs, 8:] == words.words[0]).all() and (
+            many.words[beds, 8:] == -1
+        ).all()  # the mug's pillar shows the bed
+        away = (many.centers[beds] - words.centers[0]).abs()
         assert (away <= torch.tensor([0.5, 1.0, 1e-6])).all() and away[:, 1].max() > 0.4  # turned by a quarter
-        assert (many.words[~bed & ~mug] == -1).all()
+        assert (many.words[~beds & ~mugs] == -1).all()
         sizes.add(len(many))
     assert len(sizes) > 5
 
@@ -455,12 +457,6 @@ def test_alignment_is_lowest_where_tokens_say_their_words(model, monkeypatch):
         return float(alignment_loss(model, batch))
 
     assert loss_of(right) < loss_of(right.roll(1, 0)) and loss_of(right) < loss_of(2 * right) and loss_of(right) < before
-
-
-def test_word_sets_exclude_each_other(model):
-    sets = Vocabulary(model.tokenizer).sets()
-    assert [len(s) for s in sets] == [33, 8, 3, 2, 12, 12]  # 32 categories, one of them in two words
-    assert len(torch.cat(sets).unique()) == sum(map(len, sets))
 
 
 # -- the feature cache -------------------------------------------------------------------------------------------------------------
