@@ -14,11 +14,10 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from leovl_mini.plots import CUT, label_plane, show_image
-from leovl_mini.scene import Object
+from leovl_mini.scene import RELATIONS, Object
 from leovl_mini.tokens import group_mean
 from leovl_mini.tokens.inspect import ObjectReport
 
-RELATIONS = ("on", "under", "inside")
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")  # safe for colour-blind readers
 GREY = "#c4c4c4"
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float32, Int32, UInt8
 from torch import Tensor
 
+RELATIONS = ("on", "under", "inside")  # attributes of an object whose value is the id of another, as text
 RIGID_TOLERANCE = 1e-3  # real capture files carry 4 to 6 digits; exported poses are orthonormal only to about 4e-4
 
 

@@ -10,13 +10,14 @@ from accelerate import PartialState
 
 from leovl_mini.checkpoints import restore, save_weights
 from leovl_mini.data import FeatureCache, described
+from leovl_mini.lessons import Lessons
 from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
 from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
 from leovl_mini.scene import CaptureError
-from leovl_mini.training import Lessons, alignment_loss, answer_loss, symbolic_loss, train_steps, tuning_loss
+from leovl_mini.training import alignment_loss, answer_loss, symbolic_loss, train_steps, tuning_loss
 
 UNSEEN_IN_WORDS = ("length", "distance", "room size")  # a symbolic token has a middle and a height, but no width
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
@@ -24,7 +25,7 @@ WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planni
 
 
 def symbolic(corpus: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: bool = False) -> dict:
-    """Stage 1: rooms made of words, one token per object; short questions."""
+    """Stage 1: rooms made of words; lists, then short questions."""
     torch.manual_seed(seed)
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
     examples = [e for e in rooms.examples("train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]

@@ -15,12 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from leovl_mini.data import SceneInput
 from leovl_mini.language import LEVELS
-from leovl_mini.scene import Object
+from leovl_mini.scene import RELATIONS, Object
 
 STEP = 0.2  # metres between two levels of height
 WORDS = 8  # at most so many words describe an object
 NAMED = ("colour", "pattern", "state")
-HOLDS = ("on", "under", "inside")
 LIST = "List everything."  # the question that an inventory answers
 
 
@@ -74,7 +73,7 @@ def scattered(objects: list[Object], symbols: Symbols, rng: np.random.Generator,
     cos, sin = np.cos(yaw[index]), np.sin(yaw[index])
     shift = np.stack([along * cos - across * sin, along * sin + across * cos, 0 * along], 1)
     row = {o.id: i for i, o in enumerate(objects)}
-    holder = [next((row.get(int(o.attributes[r]), -1) for r in HOLDS if r in o.attributes), -1) for o in objects]
+    holder = [next((row.get(int(o.attributes[r]), -1) for r in RELATIONS if r in o.attributes), -1) for o in objects]
     held = torch.cat([symbols.words, torch.full((1, WORDS), -1)])[torch.tensor(holder, dtype=torch.long)]  # -1: the last row
     low, high = symbols.centers.amin(0), symbols.centers.amax(0)
     bare = low + torch.from_numpy(rng.random((rng.integers(100), 3))).float() * (high - low)

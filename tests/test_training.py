@@ -16,6 +16,7 @@ from leovl_mini.data import FeatureCache, SceneInput, make_cache, perceive, show
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.geometry import Patches
 from leovl_mini.language import AHEAD, POSE, SPOT
+from leovl_mini.lessons import Lessons, turned_example, turned_object, turned_tokens, with_supports
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
 from leovl_mini.prompts import encode, question_text
@@ -26,7 +27,6 @@ from leovl_mini.scene import CaptureError, Object
 from leovl_mini.symbolic import Symbols, Vocabulary, inventory, objects_as_symbols, scattered, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens, representation
 from leovl_mini.training import (
-    Lessons,
     alignment_loss,
     answer_loss,
     learning_rate,
@@ -34,10 +34,6 @@ from leovl_mini.training import (
     symbolic_loss,
     train_steps,
     tuning_loss,
-    turned_example,
-    turned_object,
-    turned_tokens,
-    with_supports,
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from leovl_mini.rooms.places import MOVABLE
 from leovl_mini.rooms.questions import derive
 from leovl_mini.rooms.recording import look
 from leovl_mini.rooms.room import Room, build, collide, within
-from leovl_mini.scene import Object, Scene
+from leovl_mini.scene import RELATIONS, Object, Scene
 
 
 def recolour(room: Room, item: Object, rng: np.random.Generator) -> bool:
@@ -56,7 +56,7 @@ def swap(room: Room, one: Object, other: Object) -> bool:
     x, y = lower.center[:2]
     upper.center = (x, y, bottom + upper.size[2] / 2)
     lower.center = (x, y, bottom + upper.size[2] + lower.size[2] / 2)
-    below = {k: lower.attributes.pop(k) for k in ("on", "under", "inside") if k in lower.attributes}
+    below = {k: lower.attributes.pop(k) for k in RELATIONS if k in lower.attributes}
     del upper.attributes["on"]
     upper.attributes.update(below)
     lower.attributes["on"] = str(upper.id)

@@ -10,7 +10,7 @@ import numpy as np
 
 from leovl_mini.rooms.furniture import LARGE, SMALL
 from leovl_mini.rooms.room import Area, free_floor, gaps
-from leovl_mini.scene import Object
+from leovl_mini.scene import RELATIONS, Object
 
 MIN_PIXELS, MIN_FRAMES = 60, 2  # an object is clear if that many pixels show it in that many frames
 COUNTED = [*LARGE, *SMALL]  # the categories that questions of existence and number are about
@@ -54,7 +54,7 @@ class World:
 
     def host(self, item: Object) -> tuple[str, Object] | None:
         """What the object lies on, under or inside."""
-        for relation in ("on", "under", "inside"):
+        for relation in RELATIONS:
             if relation in item.attributes:
                 return relation, self.by_id[int(item.attributes[relation])]
         return None

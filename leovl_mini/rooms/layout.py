@@ -14,7 +14,7 @@ from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, OPENABLE, PATTERNE
 from leovl_mini.rooms.parts import DARK
 from leovl_mini.rooms.places import FLAT_TOPS, MOVABLE, STACKABLE, Proposal, at_wall, freely, on_top, place
 from leovl_mini.rooms.room import Area, Room, within
-from leovl_mini.scene import Object
+from leovl_mini.scene import RELATIONS, Object
 
 # room kind: how often, smallest and largest side in metres, and what stands in it (how many of each)
 KINDS = {
@@ -157,7 +157,7 @@ def rearrange(room: Room, seed: int, share: float = 0.4) -> Room:
     """The same room some weeks later: about ``share`` of its movable objects stand elsewhere; ids, sizes and looks stay."""
     rng = np.random.default_rng((room.seed, seed, 2))
     later = copy.deepcopy(room)
-    hosts = {int(o.attributes[r]) for o in room.objects for r in ("on", "under", "inside") if r in o.attributes}
+    hosts = {int(o.attributes[r]) for o in room.objects for r in RELATIONS if r in o.attributes}
     movable = [o for o in later.objects if o.category in MOVABLE and o.id not in hosts]
     for item in movable:
         if rng.random() > share:
@@ -172,7 +172,7 @@ def place_again(room: Room, area: Area, item: Object, rng: np.random.Generator) 
     index = next(i for i, o in enumerate(room.objects) if o.id == item.id)
     before, parts = room.objects.pop(index), room.parts.pop(index)
     moved = copy.deepcopy(before)
-    moved.attributes = {k: v for k, v in moved.attributes.items() if k not in ("on", "under", "inside")}
+    moved.attributes = {k: v for k, v in moved.attributes.items() if k not in RELATIONS}
     ways = (
         [on_top(*FLAT_TOPS), places.underneath, places.inside_of, places.beside]
         if item.category in SMALL

@@ -1,0 +1,108 @@
+"""The commands ``leovl-mini train ...``: features, and the stages of training."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+train_app = typer.Typer(help="Training, stage by stage.", no_args_is_help=True)
+console = Console()
+
+Preset = Annotated[Literal["nano", "smol", "qwen"], typer.Option(help="Encoder, token settings and language model.")]
+Tokens = Annotated[
+    Literal["patches", "voxels", "grid", "proxies", "objects"], typer.Option("--tokens", help="Scene representation.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+CorpusPath = Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
+
+
+@train_app.command("features")
+def make_features(
+    corpus: CorpusPath,
+    out: Annotated[Path, typer.Option(help="Folder of the feature cache; an interrupted one is continued.")],
+    preset: Preset = "nano",
+    tokens: Tokens = "grid",
+    device: Device = "auto",
+) -> None:
+    """Run perception once over a corpus and keep what it saw."""
+    from leovl_mini.data import make_cache
+    from leovl_mini.presets import pick_device
+    from leovl_mini.rooms.corpus import Corpus
+
+    start = time.perf_counter()
+    make_cache(out, Corpus(corpus), preset, tokens, device=pick_device(device))
+    size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
+    console.print(f"{out}: {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
+
+
+@train_app.command("sample")
+def make_feature_sample(
+    corpus: CorpusPath,
+    cache: Annotated[Path, typer.Option(help="The corpus's features, made by leovl-mini train features.")],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    learned: Annotated[int, typer.Option(min=1, help="So many training rooms.")] = 24,
+    unseen: Annotated[int, typer.Option(min=1, help="So many validation rooms.")] = 8,
+) -> None:
+    """Take a few rooms out of a feature cache, with their examples, to train on a laptop at once."""
+    from leovl_mini.data import FeatureCache, make_sample
+    from leovl_mini.rooms.corpus import Corpus
+
+    make_sample(out, Corpus(corpus), FeatureCache(cache), learned, unseen)
+    console.print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", soft_wrap=True)
+
+
+@train_app.command("tokenizer")
+def make_tokenizer(corpus: CorpusPath, out: Annotated[Path, typer.Option(help="The JSON file to write.")]) -> None:
+    """Learn nano's words from the training texts of a corpus."""
+    from leovl_mini.language import train_tokenizer
+    from leovl_mini.prompts import plain_texts
+    from leovl_mini.rooms.corpus import Corpus
+
+    train_tokenizer(plain_texts(Corpus(corpus).examples("train")), out)
+    console.print(f"{out}: {out.stat().st_size // 1000} kB", soft_wrap=True)
+
+
+@train_app.command("symbolic")
+def train_symbolic(
+    corpus: CorpusPath,
+    out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
+    steps: Steps = 1200,
+    seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
+) -> None:
+    """Stage 1: learn to answer about rooms made of words."""
+    from leovl_mini.stages import symbolic
+
+    report_stage(symbolic(Path(corpus), out, steps, seed), out)
+
+
+@train_app.command("tune")
+def train_tune(
+    corpus: CorpusPath,
+    cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
+    start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
+    steps: Steps = 1200,
+    align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 500,
+    blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
+    preset: Preset = "nano",
+    lora: Annotated[int, typer.Option(min=0, help="Of the language model train only an adapter of this rank.")] = 0,
+    accumulate: Annotated[int, typer.Option(min=1, help="Read the rooms of a step in so many parts, to save memory.")] = 1,
+    split: Annotated[str, typer.Option(help="Which examples, such as skewed-train.")] = "train",
+    domain: Annotated[str, typer.Option(help="Only rooms of this domain: scannet, rscan, multiscan or arkitscenes.")] = "",
+) -> None:
+    """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
+    from leovl_mini.stages import tune
+
+    options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain}
+    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
+    report_stage(result, out)
+
+
+def report_stage(result: dict, out: Path) -> None:
+    text = "{steps} steps, {minutes:.1f} minutes, last loss {loss:.3f}".format(**result)
+    console.print(f"{out.with_name(out.stem + '.weights.safetensors')}: {text}", soft_wrap=True)

@@ -1,0 +1,192 @@
+"""Lessons: rooms with their questions, batch after batch. Rooms are turned and recoloured, so that none is ever met twice."""
+
+import dataclasses
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from leovl_mini.data import SceneInput
+from leovl_mini.examples import Example
+from leovl_mini.model import LeoVL
+from leovl_mini.prompts import Turn, encode
+from leovl_mini.rooms.furniture import COLOURS
+from leovl_mini.scene import RELATIONS, Object
+from leovl_mini.symbolic import LIST, Symbols, Vocabulary, inventory, objects_as_symbols, scattered, tokens_as_symbols
+from leovl_mini.tokens import SceneTokens
+
+
+@dataclass
+class Batch:
+    """B scenes with the turns asked about each; ``words`` are the scenes' tokens in words, where there is something to align."""
+
+    scenes: list[SceneTokens] | list[Symbols]
+    turns: list[list[Turn]]
+    words: list[Symbols] | None = None
+
+    @property
+    def answers(self) -> int:
+        return sum(map(len, self.turns))
+
+    def to(self, device: torch.device) -> "Batch":
+        scenes, words = ([moved(x, device) for x in some or []] for some in (self.scenes, self.words))
+        return dataclasses.replace(self, scenes=scenes, words=words or None)
+
+
+def moved(item: SceneTokens | Symbols, device: torch.device) -> SceneTokens | Symbols:
+    """A copy with all tensors on a device."""
+    tensors = {k: v.to(device) for k, v in vars(item).items() if isinstance(v, Tensor)}
+    return dataclasses.replace(item, **tensors)
+
+
+class Lessons:
+    """Rooms with their questions. ``batch(step)`` depends on the seed and the step alone: training can be resumed exactly.
+
+    ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so
+    many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
+    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a
+    third of so many steps everything in a room is to be listed (one question is much text for one look), then questions are asked,
+    except in a few rooms. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an object has
+    several tokens. In a crowd nothing tells attention where to look. ``plain``: the share of tokens without objects, only floor and
+    wall, that is kept: they cost much and teach little.
+    """
+
+    def __init__(
+        self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
+        budget: int = 360, seed: int = 0, turn: bool = True, recolour: bool = True, weights: dict[str, float] | None = None,
+        crowd: int = 0, plain: float = 0.3,
+    ):  # fmt: skip
+        self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
+        self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
+        self.turn, self.recolour, self.crowd, self.plain = turn, recolour and kind != "image", crowd, plain
+        by_scene: dict[str, list[Example]] = defaultdict(list)
+        for example in examples:
+            by_scene[example.scene].append(example)
+        self.examples, self.weights = dict(by_scene), weights or {}
+        self.names = sorted(self.examples)
+        self.encoded: dict[tuple[str, int], Turn] = {}
+        self.colours = torch.tensor([i for c in COLOURS for i in self.vocabulary.ids(c)])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.examples.values()))
+
+    def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """The batch of a step; or, on several devices, part ``part`` of ``parts`` of it."""
+        epoch, place = divmod(step * self.rooms, len(self.names))
+        orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
+        chosen = np.concatenate(orders)[place : place + self.rooms]
+        full = min(1.0, 1.5 * step / self.crowd - 0.5) if self.crowd else 1.0  # below 0: the first third
+        lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full) for i in chosen[part::parts]]
+        scenes, turns, words = map(list, zip(*lessons, strict=True))
+        return Batch(scenes, turns, words if self.kind == "image" else None)
+
+    def lesson(self, name: str, rng: np.random.Generator, full: float) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
+        quarters = int(rng.integers(4)) if self.turn else 0
+        seen = self.seen(name)
+        objects = [turned_object(o, quarters) for o in seen.objects]
+        if self.kind == "objects":
+            few = rng.permutation([o.id for o in objects])[: max(5, round(full * len(objects)))]
+            present = with_supports(set(few.tolist()), objects)
+            some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
+            here = [o for o in objects if o.id in present]
+            words = objects_as_symbols(here, self.vocabulary)
+            words = scattered(here, words, rng) if full == 1 else words
+        else:
+            some, present = self.examples[name], set(seen.shows.flatten().tolist())
+            kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
+            seen = SceneInput(turned_tokens(chosen(seen.tokens, kept), quarters), seen.shows[kept], objects)
+            words = tokens_as_symbols(seen, self.vocabulary)
+        if full < 0 or (self.crowd and rng.random() < 0.07):
+            text = inventory([o for o in objects if o.id in present], rng)
+            turns = [encode(Example("", name, "qa", "inventory", LIST, [text]), self.tokenizer, self.style)]
+        else:
+            turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng)]
+        if self.recolour:
+            swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
+            swap[-1] = -1
+            swap[self.colours] = self.colours[torch.from_numpy(rng.permutation(len(self.colours)))]
+            words = Symbols(swap[words.words], words.centers)
+            turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
+        return (seen.tokens if self.kind == "image" else words), turns, words
+
+    def draw(self, some: list[Example], quarters: int, rng: np.random.Generator) -> list[Example]:
+        """Examples in random order, as many as the budget of words holds."""
+        # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w) first.
+        weight = np.array([self.weights.get(e.task, 1.0) for e in some])
+        order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
+        drawn, used = [], 0
+        for i in order[weight[order] > 0]:
+            length = len(self.encode(some[i], quarters).ids)
+            if drawn and used + length > self.budget:
+                continue
+            drawn.append(some[i])
+            used += length
+            if used > self.budget - 16:
+                break
+        return drawn
+
+    def encode(self, example: Example, quarters: int) -> Turn:
+        key = (example.id, quarters)
+        if key not in self.encoded:
+            self.encoded[key] = encode(turned_example(example, quarters), self.tokenizer, self.style)
+        return self.encoded[key]
+
+
+def with_supports(ids: set[int], objects: list[Object]) -> set[int]:
+    """Objects with what they lie on, under or inside, and with what lies there: otherwise answers would change."""
+    for item in objects:
+        holder = {int(item.attributes[r]) for r in RELATIONS if r in item.attributes}
+        ids = ids | holder if item.id in ids else ids | {item.id} if holder & ids else ids
+    return ids
+
+
+# -- turning a room by quarters of a circle --------------------------------------------------------------------------------------
+
+
+def turned_point(point: tuple[float, ...] | list[float], quarters: int) -> list[float]:
+    x, y, *rest = point
+    for _ in range(quarters % 4):
+        x, y = -y, x
+    return [x + 0.0, y + 0.0, *rest]  # -0.0 becomes 0.0
+
+
+def chosen(tokens: SceneTokens, kept: Bool[Tensor, "K"]) -> SceneTokens:
+    """Some of the tokens. Representations that embed their patches' places (voxels) lose the patches of the others."""
+    number = kept.cumsum(0) - 1
+    source = torch.where((tokens.source >= 0) & kept[tokens.source.clamp(min=0)], number[tokens.source.clamp(min=0)], -1)
+    return dataclasses.replace(tokens, features=tokens.features[kept], centers=tokens.centers[kept], source=source)
+
+
+def turned_tokens(tokens: SceneTokens, quarters: int) -> SceneTokens:
+    """The cells of a grid around the origin fall on cells, so the features stay what they are (LEO's augmentation)."""
+    if quarters == 0:
+        return tokens
+    turn = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]).matrix_power(quarters)
+    points = None if tokens.points is None else tokens.points @ turn
+    return dataclasses.replace(tokens, centers=tokens.centers @ turn, points=points)
+
+
+def turned_object(item: Object, quarters: int) -> Object:
+    return dataclasses.replace(item, center=tuple(turned_point(item.center, quarters)), yaw=item.yaw + quarters * math.pi / 2)
+
+
+def turned_example(example: Example, quarters: int) -> Example:
+    """Poses, selected spots and coordinates turn; everything else that is said holds from every side."""
+    if quarters == 0:
+        return example
+    position = None if example.position is None else turned_point(example.position, quarters)
+    heading = None if example.heading is None else example.heading + quarters * math.pi / 2
+    spot = None if example.spot is None else turned_point(example.spot, quarters)
+    answers = [turned_coordinates(a, quarters) for a in example.answers] if example.kind == "coordinates" else example.answers
+    return dataclasses.replace(example, position=position, heading=heading, spot=spot, answers=answers)
+
+
+def turned_coordinates(answer: str, quarters: int) -> str:
+    x, y = turned_point([float(v) for v in re.findall(r"-?\d+\.\d", answer)], quarters)
+    return f"x {x:.1f}, y {y:.1f}"
