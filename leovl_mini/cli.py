@@ -115,26 +115,34 @@ def evaluate(
     cache: Annotated[Path | None, typer.Option(help="The corpus's features, made by leovl-mini train features.")] = None,
     split: Annotated[str, typer.Option(help="Which examples; keep test for the end.")] = "val",
     rooms: Annotated[int, typer.Option(min=1, help="At most so many rooms.")] = 200,
+    blind: Annotated[Path | None, typer.Option(help="Weights of leovl-mini train tune --blind, as another control.")] = None,
+    texts: Annotated[int, typer.Option(min=0, help="Also score the captions, plans and dialogues of so many rooms.")] = 0,
     write: Annotated[Path | None, typer.Option(help="Also write all scores with intervals to this JSON file.")] = None,
 ) -> None:
     """Score short answers per kind, beside controls: no scene, the wrong scene, features on wrong places, no features."""
-    from leovl_mini.checkpoints import load_weights, notes
-    from leovl_mini.evaluate import as_rows, material, write_results
+    from leovl_mini.checkpoints import load_weights, notes, shipped
+    from leovl_mini.evaluate import as_rows, evaluate_texts, material, write_results
     from leovl_mini.evaluate import evaluate as score
     from leovl_mini.report import hardware, table
-    from leovl_mini.samples import samples_folder
+    from leovl_mini.rooms.domains import DOMAINS
 
-    file = weights or samples_folder() / "weights" / "nano.safetensors"
-    model, start = load_weights(file), time.perf_counter()
-    seen, examples, learned = material(model, corpus, cache, split, rooms)
-    results = score(model, seen, examples, learned, quiet=False)
-    about = {"weights": file.name, "trained": notes(file), "split": split if corpus else "bundled rooms", "hardware": hardware()}
-    title = (
-        f"{file.name} on {about['split']}: {len({e.scene for e in examples})} rooms, {time.perf_counter() - start:.0f} s; percent"
-    )
-    console.print(table(title, as_rows(results)))
+    file, start = weights or shipped(), time.perf_counter()
+    model = load_weights(file)
+    seen, examples, learned, world = material(model, corpus, cache, split, rooms)
+    results = score(model, seen, examples, learned, blind=load_weights(blind) if blind else None, quiet=False)
+    names = list(dict.fromkeys(e.scene for e in examples))
+    about = {"weights": file.name, "trained": notes(file), "split": split if corpus else "bundled rooms", "rooms": len(names)}
+    seconds = time.perf_counter() - start
+    console.print(f"{file.name} on {about['split']}: {len(names)} rooms, {seconds:.0f} s; percent right")
+    console.print(table("With its scene, and controls", as_rows({k: r for k, r in results.items() if k not in DOMAINS})))
+    console.print(table("By domain", as_rows({k: r for k, r in results.items() if k in ("scene", *DOMAINS)})))
+    if texts:
+        some = [e for e in examples if e.scene in names[:texts]]
+        results["texts"] = evaluate_texts(model, seen, some, {n: world(n) for n in names[:texts]}, quiet=False)
+        rows = [[task, *row.values()] for task, row in results["texts"].items()]
+        console.print(table("Texts", [["task", *next(iter(results["texts"].values()))], *rows]))
     if write:
-        write_results(write, about, results)
+        write_results(write, {**about, "hardware": hardware()}, results)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def make_tokenizer(corpus: CorpusPath, out: Annotated[Path, typer.Option(help="T
 def train_symbolic(
     corpus: CorpusPath,
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    steps: Steps = 1200,
+    steps: Steps = 1000,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
 ) -> None:
     """Stage 1: learn to answer about rooms made of words."""

@@ -21,6 +21,7 @@ from leovl_mini.geometry import Patches, lift
 from leovl_mini.perception import load_encoder
 from leovl_mini.presets import get_preset
 from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.samples import is_bundled
 from leovl_mini.scene import CaptureError, Object, Scene
 from leovl_mini.segments import masks
 from leovl_mini.tokens import SceneTokens, representation
@@ -116,7 +117,7 @@ def make_sample(folder: Path, corpus: Corpus, cache: "FeatureCache", learned: in
     tensors, objects = {}, {}
     with new_folder(folder) as partial:
         for split, count in (("train", learned), ("val", unseen)):
-            examples = [e for e in corpus.examples(split) if e.scene in cache]
+            examples = [e for e in corpus.examples(split) if e.scene in cache and not is_bundled(e.scene)]
             names = sorted({e.scene for e in examples}, key=lambda name: (int(name.split("_")[-1]), name))[:count]
             for name in names:
                 seen = cache.scene(name)

@@ -3,22 +3,26 @@
 import dataclasses
 import functools
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from leovl_mini.caption_facts import fact_scores
 from leovl_mini.data import FeatureCache, SceneInput, perceive
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.files import finished_files
-from leovl_mini.metrics import NUMERIC, clustered_bootstrap, score_answer
+from leovl_mini.metrics import NUMERIC, TEXTS, clustered_bootstrap, score_answer, score_answers
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
 from leovl_mini.presets import get_preset
 from leovl_mini.readers import load_scene
-from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.rooms.corpus import Corpus, world_of
+from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.quality import domain, group
 from leovl_mini.samples import samples_folder
 from leovl_mini.tokens import SceneTokens
@@ -105,14 +109,23 @@ def summarise(predictions: Sequence[str], examples: Sequence[Example], by: Calla
 
 def evaluate(
     model: LeoVL, seen: Seen, examples: Iterable[Example], learned: Iterable[Example] = (), controls: Sequence[str] = CONTROLS,
-    quiet: bool = True,
+    blind: LeoVL | None = None, quiet: bool = True,
 ) -> dict[str, dict]:  # fmt: skip
-    """{control: {kind: score}} for short questions, and "usual answer" for what is right without any model."""
+    """{control: {kind: score}} for short questions; the true scene's by domain, too; "trained blind", answers of a model that was
+    trained without scenes; and "usual answer" for what is right without any model."""
     asked = [e for e in examples if e.task in SHORT]
     results = {}
     for control in controls:
         shown = scenes_for(control, seen, (e.scene for e in asked))
-        results[control] = summarise(predict(model, shown, asked, quiet=quiet), asked)
+        said = predict(model, shown, asked, quiet=quiet)
+        results[control] = summarise(said, asked)
+        if control == "scene":
+            for name in sorted({domain(e) for e in asked}):
+                here = [(s, e) for s, e in zip(said, asked, strict=True) if domain(e) == name]
+                results[name] = summarise(*zip(*here, strict=True))
+    if blind is not None:
+        said = predict(blind, scenes_for("no scene", seen, (e.scene for e in asked)), asked, quiet=quiet)
+        results["trained blind"] = summarise(said, asked)
     known = [e for e in learned if e.task in SHORT]
     if known:
         usual = usual_answers(known)
@@ -120,14 +133,33 @@ def evaluate(
     return results
 
 
-def by_domain(predictions: Sequence[str], examples: Sequence[Example]) -> dict:
-    return summarise(predictions, examples, by=domain)
+def evaluate_texts(
+    model: LeoVL, seen: Seen, examples: Iterable[Example], worlds: dict[str, World], quiet: bool = True
+) -> dict[str, dict]:  # fmt: skip
+    """Captions, plans and dialogues, per task: are the facts true, how many of the reference's are told, how many sentences a text
+    are of no known form ("unread")?
+
+    "elsewhere" is the control: the precision of the same texts where each is judged in another room, the next of its kind.
+    CIDEr, BLEU-4 and ROUGE-L are inflated by templates and not comparable with published ones.
+    """
+    asked = [e for e in examples if e.task in TEXTS and e.scene in worlds]
+    said = predict(model, scenes_for("scene", seen, (e.scene for e in asked)), asked, max_new_tokens=192, quiet=quiet)
+    rows, corpus = score_answers(said, asked, worlds)
+    results = {}
+    for task, scores in corpus.items():
+        places = [i for i, e in enumerate(asked) if e.task == task]
+        places = sorted(places, key=lambda i: (asked[i].kind, asked[i].scene))
+        far = [fact_scores(said[i], worlds[asked[j].scene]).precision for i, j in zip(places, places[1:] + places[:1], strict=True)
+               if asked[i].scene != asked[j].scene]  # fmt: skip
+        mean = {k: np.nanmean([rows[i][k] for i in places]) for k in ("fact precision", "fact recall", "unread")}
+        results[task] = {"texts": len(places), **mean, "elsewhere": np.mean(far) if far else math.nan, **scores}
+    return {task: {k: round(float(v), 4) for k, v in row.items()} for task, row in results.items()}
 
 
 def as_rows(results: dict[str, dict]) -> list[list[str]]:
-    """A table: one row per kind, one column per control, in percent."""
+    """A table: one row per kind, one column per control or domain, in percent."""
     first = next(iter(results.values()))
-    scores = {kind: [f"{100 * result[kind]['score']:.0f}" for result in results.values()] for kind in first}
+    scores = {kind: [f"{100 * r[kind]['score']:.0f}" if kind in r else "–" for r in results.values()] for kind in first}
     return [["kind", "questions", *results], *([kind, str(first[kind]["questions"]), *scores[kind]] for kind in first)]
 
 
@@ -138,15 +170,17 @@ def write_results(path: Path, note: dict, results: dict) -> None:
 
 def material(
     model: LeoVL, corpus: Path | None = None, cache: Path | None = None, split: str = "val", rooms: int = 200
-) -> tuple[Seen, list[Example], list[Example]]:
-    """Scenes, questions, and training questions for the usual answers; of a corpus with its features, or of the bundled rooms."""
+) -> tuple[Seen, list[Example], list[Example], Callable[[str], World]]:
+    """Scenes, examples, training questions for the usual answers, and what is true in a scene; of a corpus with its features, or of
+    the bundled rooms."""
     if corpus is not None:
         made, features = Corpus(corpus), FeatureCache(cache or corpus)
-        found = [e for e in made.examples(split) if e.task in SHORT and e.scene in features]
-        names = set(sorted({e.scene for e in found})[:rooms])
-        return features.scene, [e for e in found if e.scene in names], [e for e in made.examples("train") if e.task in SHORT]
+        found = [e for e in made.examples(split) if e.scene in features]
+        names = set(sorted({e.scene for e in found}, key=lambda n: (int(n.split("_")[1].split("-")[0]), n))[:rooms])  # all domains
+        learned = [e for e in made.examples("train") if e.task in SHORT]
+        return features.scene, [e for e in found if e.scene in names], learned, made.world
     encoder = load_encoder(get_preset(model.preset)["encoder"], get_preset(model.preset)["longest_side"])
     folders = sorted((samples_folder() / "rooms").iterdir())[:rooms]
     seen = functools.cache(lambda name: perceive(load_scene(samples_folder() / "rooms" / name), encoder, model.representation))
-    found = [dataclasses.replace(e, scene=f.name) for f in folders for e in load_examples(f / "examples.jsonl") if e.task in SHORT]
-    return seen, found, []
+    found = [dataclasses.replace(e, scene=f.name) for f in folders for e in load_examples(f / "examples.jsonl")]
+    return seen, found, [], lambda name: world_of(json.loads((samples_folder() / "rooms" / name / "scene.json").read_text()))

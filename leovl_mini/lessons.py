@@ -14,11 +14,12 @@ from torch import Tensor
 
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
+from leovl_mini.lists import list_question
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.rooms.furniture import COLOURS
 from leovl_mini.scene import RELATIONS, Object
-from leovl_mini.symbolic import LIST, Symbols, Vocabulary, inventory, objects_as_symbols, scattered, tokens_as_symbols
+from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, scattered, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
 
 
@@ -49,22 +50,23 @@ class Lessons:
     """Rooms with their questions. ``batch(step)`` depends on the seed and the step alone: training can be resumed exactly.
 
     ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so
-    many words of turns are packed behind each scene. ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
+    many tokens and words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64
+    words). ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
     scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a
-    third of so many steps everything in a room is to be listed (one question is much text for one look), then questions are asked,
-    except in a few rooms. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an object has
-    several tokens. In a crowd nothing tells attention where to look. ``plain``: the share of tokens without objects, only floor and
+    third of so many steps only lists are asked for. Rooms made of objects hold only a few at first, one token each, and fill up; in
+    the end an object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which
+    lists are asked for instead of questions, see lists.py. ``plain``: the share of tokens without objects, only floor and
     wall, that is kept: they cost much and teach little.
     """
 
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
         budget: int = 360, seed: int = 0, turn: bool = True, recolour: bool = True, weights: dict[str, float] | None = None,
-        crowd: int = 0, plain: float = 0.3,
+        crowd: int = 0, plain: float = 0.3, lists: float = 0.0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.recolour, self.crowd, self.plain = turn, recolour and kind != "image", crowd, plain
+        self.turn, self.recolour, self.crowd, self.plain, self.lists = turn, recolour and kind != "image", crowd, plain, lists
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
@@ -102,11 +104,13 @@ class Lessons:
             kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
             seen = SceneInput(turned_tokens(chosen(seen.tokens, kept), quarters), seen.shows[kept], objects)
             words = tokens_as_symbols(seen, self.vocabulary)
-        if full < 0 or (self.crowd and rng.random() < 0.07):
-            text = inventory([o for o in objects if o.id in present], rng)
-            turns = [encode(Example("", name, "qa", "inventory", LIST, [text]), self.tokenizer, self.style)]
+        left = max(self.budget - len(words), 64)
+        if full < 0 or rng.random() < self.lists:
+            question, text = list_question([o for o in objects if o.id in present], rng)
+            turn = encode(Example("", name, "qa", "list", question, [text]), self.tokenizer, self.style)
+            turns = [dataclasses.replace(turn, ids=turn.ids[:left])]
         else:
-            turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng)]
+            turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng, left)]
         if self.recolour:
             swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
             swap[-1] = -1
@@ -115,19 +119,19 @@ class Lessons:
             turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
         return (seen.tokens if self.kind == "image" else words), turns, words
 
-    def draw(self, some: list[Example], quarters: int, rng: np.random.Generator) -> list[Example]:
-        """Examples in random order, as many as the budget of words holds."""
+    def draw(self, some: list[Example], quarters: int, rng: np.random.Generator, left: int) -> list[Example]:
+        """Examples in random order, as many as there are words left for."""
         # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w) first.
         weight = np.array([self.weights.get(e.task, 1.0) for e in some])
         order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
         drawn, used = [], 0
         for i in order[weight[order] > 0]:
             length = len(self.encode(some[i], quarters).ids)
-            if drawn and used + length > self.budget:
+            if drawn and used + length > left:
                 continue
             drawn.append(some[i])
             used += length
-            if used > self.budget - 16:
+            if used > left - 16:
                 break
         return drawn
 

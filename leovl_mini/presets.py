@@ -11,8 +11,8 @@ PRESETS = {
         "tokens": {"grid": {"voxel_size": 0.25, "budget": 750}, "voxels": {"voxel_size": 0.25, "budget": 750}},
         "language": "nano",
         "prompt": "plain",
-        # A step of tuning: so many rooms, so many words of questions and answers behind each; the highest rate.
-        "tuning": {"rooms": 8, "budget": 300, "rate": 1e-3},
+        # A step of tuning: so many rooms, so many scene tokens and words in each of their sequences; the highest rate.
+        "tuning": {"rooms": 8, "budget": 512, "rate": 1e-3},
     },
     "smol": {
         "encoder": "efficientnet-lite0",
@@ -20,7 +20,7 @@ PRESETS = {
         "tokens": {"grid": {"voxel_size": 0.25, "budget": 750}, "voxels": {"voxel_size": 0.25, "budget": 750}},
         "language": "smollm2-135m-instruct",
         "prompt": "chat",
-        "tuning": {"rooms": 4, "budget": 240, "rate": 5e-4},  # about 8 questions
+        "tuning": {"rooms": 4, "budget": 480, "rate": 5e-4},  # about 8 questions
     },
     # Paper scale, for a large GPU, from the hub: Proxy3D's encoder and language model (it took the 7B one: change both names).
     # Its frames have 512 pixels, here whole cells of 28.
@@ -30,7 +30,7 @@ PRESETS = {
         "tokens": {"grid": {"voxel_size": 0.2, "budget": 750}, "voxels": {"voxel_size": 0.2, "budget": 750}},
         "language": "Qwen/Qwen2.5-VL-3B-Instruct",
         "prompt": "chat",
-        "tuning": {"rooms": 4, "budget": 240, "rate": 2e-4},
+        "tuning": {"rooms": 4, "budget": 480, "rate": 2e-4},
     },
 }
 

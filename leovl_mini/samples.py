@@ -25,6 +25,11 @@ def sample_room(name: str = DEFAULT_ROOM) -> Path:
     return rooms / name
 
 
+def is_bundled(scene: str) -> bool:
+    """Whether a scene of a corpus is one of the bundled rooms, also an edited copy of one: nothing is ever trained on these."""
+    return scene.split("-")[0] in {f"{domain}_{number}" for domain, numbers in SAMPLES.items() for number in numbers}
+
+
 def export_samples(folder: Path, views: int = 8) -> None:
     """Record the bundled rooms and write each with its examples; ``folder`` must be new."""
     from leovl_mini.examples import save_examples

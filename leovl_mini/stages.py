@@ -1,8 +1,9 @@
 """The stages of training as commands run them: which examples, which tokens, which loss, how many steps."""
 
-import dataclasses
 import functools
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,27 +11,36 @@ from accelerate import PartialState
 
 from leovl_mini.checkpoints import restore, save_weights
 from leovl_mini.data import FeatureCache, described
+from leovl_mini.examples import Example
+from leovl_mini.files import finished_files
 from leovl_mini.lessons import Lessons
 from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
 from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.samples import is_bundled
 from leovl_mini.scene import CaptureError
-from leovl_mini.training import alignment_loss, answer_loss, symbolic_loss, train_steps, tuning_loss
+from leovl_mini.training import alignment_loss, blind_loss, symbolic_loss, train_steps, tuning_loss
 
 UNSEEN_IN_WORDS = ("length", "distance", "room size")  # a symbolic token has a middle and a height, but no width
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
+LISTED = 0.15  # share of the rooms in which lists are asked for
 WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planning": 0.5, "dialogue": 0.5}
 
 
-def symbolic(corpus: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: bool = False) -> dict:
+def learnable(rooms: Corpus, split: str) -> Iterator[Example]:
+    """The examples of a split without the bundled rooms, which everyone asks first: they stay unseen."""
+    return (e for e in rooms.examples(split) if not is_bundled(e.scene))
+
+
+def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: bool = False) -> dict:
     """Stage 1: rooms made of words; lists, then short questions."""
     torch.manual_seed(seed)
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
-    examples = [e for e in rooms.examples("train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
+    examples = [e for e in learnable(rooms, "train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
     seen = functools.cache(functools.partial(described, rooms))
-    lessons = Lessons(model, seen, examples, kind="objects", budget=160, seed=seed, crowd=3 * steps // 8)
+    lessons = Lessons(model, seen, examples, kind="objects", budget=240, seed=seed, crowd=3 * steps // 8, lists=LISTED)
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
     return timed(model, lessons, steps, symbolic_loss, out, command, rate=2e-3, warmup=30, quiet=quiet)
 
@@ -41,9 +51,9 @@ def tune(
     domain: str = "",
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
-    tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same steps with an
-    empty scene, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of a step are the
-    preset's. Runs on the GPU where there is one."""
+    tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
+    about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of
+    a step are the preset's. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)
@@ -53,20 +63,22 @@ def tune(
     model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if start:
         restore(start, model)
-    examples = [e for e in Corpus(corpus).examples(split) if e.task in TASKS and e.scene in features and e.scene.startswith(domain)]
+    examples = [e for e in learnable(Corpus(corpus), split) if e.task in TASKS and e.scene.startswith(domain)]
+    examples = [e for e in examples if e.scene in features]
     if not examples:
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
-    seen = functools.partial(empty, features) if blind else features.scene
-    lessons = Lessons(model, seen, examples, rooms=tuning["rooms"], budget=tuning["budget"], seed=seed, weights=WEIGHTS)
+    lessons = Lessons(
+        model, features.scene, examples, rooms=tuning["rooms"], budget=tuning["budget"], seed=seed, weights=WEIGHTS, lists=LISTED
+    )
     if align and not blind and not out.exists():
-        pictures = Lessons(model, seen, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # questions do not matter yet
+        pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
         train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet}
-    loss = answer_loss if blind else tuning_loss
+    loss = blind_loss if blind else tuning_loss
     return timed(model, lessons, steps, loss, out, command, **options)
 
 
@@ -80,20 +92,14 @@ def refuse_other_features(features: FeatureCache, preset: str) -> None:
         raise CaptureError(f"the features in {features.folder} do not fit preset {preset} ({'; '.join(wrong)}); {remedy}")
 
 
-def empty(features: FeatureCache, name: str):
-    """A scene of which nothing is seen."""
-    seen = features.scene(name)
-    tokens = seen.tokens
-    tokens = dataclasses.replace(tokens, features=tokens.features[:0], centers=tokens.centers[:0], points=None)
-    return dataclasses.replace(seen, tokens=tokens, shows=seen.shows[:0])
-
-
 def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, command: str, **options) -> dict:
-    """Train, and write the finished weights beside the checkpoint, with a note of how they were made."""
+    """Train, and write the finished weights beside the checkpoint, with a note of how they were made, and all losses."""
     start = time.perf_counter()
     history = train_steps(model, lessons, steps, loss, checkpoint=out, **options)
     minutes, last = (time.perf_counter() - start) / 60, sum(history[-50:]) / len(history[-50:])
     made = {"command": command, "steps": steps, "minutes": round(minutes, 1), "loss": round(last, 3), "hardware": hardware()}
     if PartialState().is_main_process:
         save_weights(model, out.with_name(f"{out.stem}.weights.safetensors"), {k: str(v) for k, v in made.items()})
+        with finished_files(out.parent) as partial:
+            (partial / f"{out.stem}.losses.json").write_text(json.dumps({**made, "losses": [round(v, 4) for v in history]}) + "\n")
     return {"steps": steps, "loss": last, "minutes": minutes}

@@ -4,7 +4,6 @@ Our own addition in the spirit of Proxy3D's simplified first stages: where an im
 token says it in the language model's own word embeddings. The same words are the target that projected image tokens are aligned to.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,11 @@ from transformers import PreTrainedTokenizerBase
 
 from leovl_mini.data import SceneInput
 from leovl_mini.language import LEVELS
+from leovl_mini.lists import NAMED
 from leovl_mini.scene import RELATIONS, Object
 
 STEP = 0.2  # metres between two levels of height
 WORDS = 8  # at most so many words describe an object
-NAMED = ("colour", "pattern", "state")
-LIST = "List everything."  # the question that an inventory answers
 
 
 @dataclass
@@ -79,24 +77,6 @@ def scattered(objects: list[Object], symbols: Symbols, rng: np.random.Generator,
     bare = low + torch.from_numpy(rng.random((rng.integers(100), 3))).float() * (high - low)
     words = torch.cat([torch.cat([symbols.words, held], 1)[index], torch.full((len(bare), 2 * WORDS), -1)])
     return Symbols(words, torch.cat([symbols.centers[index] + torch.from_numpy(shift).float(), bare]))
-
-
-def inventory(objects: list[Object], rng: np.random.Generator) -> str:
-    """Everything in a room, in random order, with all that its symbols say: "mug blue plain, x 1.5, y -0.5; red chair ..."
-
-    The cheapest lesson in reading a scene: every few words there is something to look up. Things of which there are several are
-    told apart by colour, or left out.
-    """
-    kinds = Counter(o.category for o in objects)
-    coloured = Counter((o.category, o.attributes.get("colour")) for o in objects)
-    lines = []
-    for i in rng.permutation(len(objects)):
-        item, said = objects[i], [objects[i].attributes[name] for name in NAMED if name in objects[i].attributes]
-        if kinds[item.category] > 1 and coloured[item.category, item.attributes.get("colour")] > 1:
-            continue
-        words = [item.category, *said] if kinds[item.category] == 1 else [said[0], item.category, *said[1:]]
-        lines.append(f"{' '.join(words)}, x {round(item.center[0] * 2) / 2 + 0.0:.1f}, y {round(item.center[1] * 2) / 2 + 0.0:.1f}")
-    return "; ".join(lines)
 
 
 def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:

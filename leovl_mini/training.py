@@ -1,5 +1,6 @@
 """Training: one loop for every stage. A stage is a model, lessons, a loss, and a number of steps."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -123,4 +124,11 @@ def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
 
 
 def tuning_loss(model: LeoVL, batch: Batch, align: float = 1.0) -> Tensor:
-    return answer_loss(model, batch) + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
+    """Per word, as in the symbolic stage: captions and lists, too, teach with every word that must be looked up."""
+    return answer_loss(model, batch, per="token") + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
+
+
+def blind_loss(model: LeoVL, batch: Batch) -> Tensor:
+    """The control: the same questions about scenes of which nothing is seen."""
+    scenes = [dataclasses.replace(s, features=s.features[:0], centers=s.centers[:0], points=None) for s in batch.scenes]
+    return answer_loss(model, dataclasses.replace(batch, scenes=scenes), per="token")

@@ -1,5 +1,6 @@
 """Evaluation with a model whose answers are known."""
 
+import dataclasses
 import json
 import math
 
@@ -8,9 +9,22 @@ import torch
 from random_inputs import random_tokens
 
 from leovl_mini.data import SceneInput
-from leovl_mini.evaluate import CONTROLS, as_rows, evaluate, predict, scenes_for, summarise, usual_answers, write_results
-from leovl_mini.examples import Example
+from leovl_mini.evaluate import (
+    CONTROLS,
+    as_rows,
+    evaluate,
+    evaluate_texts,
+    predict,
+    scenes_for,
+    summarise,
+    usual_answers,
+    write_results,
+)
+from leovl_mini.examples import Example, load_examples
+from leovl_mini.metrics import TEXTS
 from leovl_mini.model import LeoVL
+from leovl_mini.rooms.corpus import world_of
+from leovl_mini.samples import sample_room
 
 NAMES = ("scannet_1", "scannet_2", "scannet_3", "rscan_1", "rscan_2")
 
@@ -81,9 +95,45 @@ def test_an_oracle_is_right_with_the_scene_and_wrong_without():
         results["scene"]["mean"]["score"] == 1
         and results["no scene"]["mean"]["score"] == results["wrong scene"]["mean"]["score"] == 0
     )
-    assert results["scene"]["count"]["questions"] == 5 and set(results) == {"scene", "no scene", "wrong scene", "usual answer"}
-    assert as_rows(results)[0] == ["kind", "questions", "scene", "no scene", "wrong scene", "usual answer"]
-    assert as_rows(results)[1][:4] == ["count", "5", "100", "0"]
+    domains = ["rscan", "scannet"]
+    assert results["scene"]["count"]["questions"] == 5 and results["rscan"]["count"]["questions"] == 2
+    assert as_rows(results)[0] == ["kind", "questions", "scene", *domains, "no scene", "wrong scene", "usual answer"]
+    assert as_rows(results)[1][:6] == ["count", "5", "100", "100", "100", "0"]
+
+
+def test_a_kind_that_a_domain_lacks_is_no_zero():
+    one = [asked("rscan_1", "count", total("rscan_1"))]
+    assert as_rows(evaluate(Oracle(), seen, [*EXAMPLES[:5], *one], controls=("scene",)))[1][-1] == "–"
+
+
+def test_the_blind_rival_sees_nothing():
+    class Blind(Oracle):
+        def answers(self, scene, questions, max_new_tokens=16, use_cache=True):
+            assert scene is None
+            return [total("scannet_1")] * len(questions)
+
+    results = evaluate(Oracle(), seen, EXAMPLES, controls=("scene",), blind=Blind())
+    assert results["trained blind"]["count"]["score"] == 0.2
+
+
+def test_texts_are_judged_by_facts_and_elsewhere():
+    """References as predictions: everything true and told; in another room much is false."""
+    folders = [sample_room(n) for n in ("scannet_0", "scannet_2", "rscan_2")]
+    known = [dataclasses.replace(e, scene=f.name) for f in folders for e in load_examples(f / "examples.jsonl") if e.task in TEXTS]
+    worlds = {f.name: world_of(json.loads((f / "scene.json").read_text())) for f in folders}
+
+    class Scribe(Oracle):
+        def answers(self, scene, questions, max_new_tokens=16, use_cache=True):
+            return [q.answers[0] for q in questions]
+
+    def shown(name):
+        return SceneInput(random_tokens(6, 8), torch.zeros(6, 2, dtype=torch.long), [], name)
+
+    results = evaluate_texts(Scribe(), shown, known, worlds)
+    assert set(results) == set(TEXTS)
+    for row in results.values():
+        assert row["fact precision"] == row["fact recall"] == row["BLEU-4"] == 1 and row["unread"] == 0
+        assert row["elsewhere"] < 0.7
 
 
 def test_scores_by_hand():

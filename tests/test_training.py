@@ -17,6 +17,7 @@ from leovl_mini.examples import Example, load_examples
 from leovl_mini.geometry import Patches
 from leovl_mini.language import AHEAD, POSE, SPOT
 from leovl_mini.lessons import Lessons, turned_example, turned_object, turned_tokens, with_supports
+from leovl_mini.lists import LISTS
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
 from leovl_mini.prompts import encode, question_text
@@ -24,7 +25,7 @@ from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.samples import sample_room
 from leovl_mini.scene import CaptureError, Object
-from leovl_mini.symbolic import Symbols, Vocabulary, inventory, objects_as_symbols, scattered, tokens_as_symbols
+from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, scattered, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens, representation
 from leovl_mini.training import (
     alignment_loss,
@@ -266,11 +267,23 @@ def test_parts_of_a_batch_make_the_whole(model):
     assert sum(len(p.turns) for p in parts) == 3
 
 
-def test_turns_fit_the_budget_and_tasks_can_be_left_out(model):
-    some = lessons(model, budget=90, weights={"scene captioning": 0.0, "object captioning": 0.0, "planning": 0.0, "dialogue": 0.0})
+def test_scene_and_turns_fill_the_budget_and_tasks_can_be_left_out(model):
+    some = lessons(model, budget=150, weights={"scene captioning": 0.0, "object captioning": 0.0, "planning": 0.0, "dialogue": 0.0})
     for step in range(5):
-        for turns in some.batch(step).turns:
-            assert sum(len(t.ids) for t in turns) <= 90 and len(turns) >= 2
+        batch = some.batch(step)
+        for scene, turns in zip(batch.scenes, batch.turns, strict=True):
+            assert 120 < len(scene) + sum(len(t.ids) for t in turns) <= 150 and len(turns) >= 2
+    (turn,) = lessons(model, rooms=1, budget=80, lists=1.0).batch(0).turns[0]
+    assert len(turn.ids) <= 80  # a long list breaks off
+
+
+def test_a_share_of_the_rooms_is_asked_for_lists(model):
+    def lists(share):
+        some = lessons(model, lists=share)
+        words = [model.tokenizer.decode(t.ids) for step in range(40) for turns in some.batch(step).turns for t in turns]
+        return sum(any(q in w for q in LISTS) for w in words)
+
+    assert lists(0.0) == 0 and lists(1.0) == 80 and 5 < lists(0.25) < 40
 
 
 def test_rooms_fill_up(model):
@@ -307,30 +320,13 @@ def test_the_first_lessons_list_all_that_is_there(model):
     for step in range(10):
         batch = some.batch(step)
         for scene, (turn,) in zip(batch.scenes, batch.turns, strict=True):
-            listed = set(turn.ids[turn.answer_start :]) & named
-            assert listed and listed <= set(scene.words.flatten().tolist())
-            numbers = model.tokenizer.decode(turn.ids[turn.answer_start : -1]).count(" y ")
-            assert 1 <= numbers <= len(scene)
+            asked = model.tokenizer.decode(turn.ids[: turn.answer_start])
+            assert any(question in asked for question in LISTS)
+            if "List everything." in asked:
+                listed = set(turn.ids[turn.answer_start :]) & named
+                assert listed and listed <= set(scene.words.flatten().tolist())
+                assert 1 <= model.tokenizer.decode(turn.ids[turn.answer_start : -1]).count(" y ") <= len(scene)
     assert len(some.batch(29).turns[0]) > 1
-
-
-def test_an_inventory_tells_things_of_a_kind_apart():
-    def thing(number, category, colour, at):
-        return Object(number, category, at, (1.0, 1.0, 1.0), 0.0, {"colour": colour, "pattern": "plain"})
-
-    chairs = [
-        thing(1, "chair", "red", (1.3, -0.2, 0.5)),
-        thing(2, "chair", "blue", (0.0, 0.6, 0.5)),
-        thing(3, "mug", "red", (2.0, 1.0, 1.0)),
-    ]
-    text = inventory(
-        [*chairs, thing(4, "ball", "red", (0.0, 0.0, 0.0)), thing(5, "ball", "red", (1.0, 1.0, 0.0))], np.random.default_rng(0)
-    )
-    assert sorted(text.split("; ")) == [
-        "blue chair plain, x 0.0, y 0.5",
-        "mug red plain, x 2.0, y 1.0",
-        "red chair plain, x 1.5, y 0.0",
-    ]
 
 
 def test_scattered_objects_lie_on_their_footprints(model):

@@ -23,6 +23,7 @@ from leovl_mini.examples import Example, load_examples, save_examples
 from leovl_mini.files import finished_files
 from leovl_mini.rooms import edits, quality
 from leovl_mini.rooms.domains import DOMAINS, cameras, domain_room, expose
+from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.recording import about_held_out, examples_of, look
 from leovl_mini.rooms.room import Area
 from leovl_mini.samples import samples_folder
@@ -210,15 +211,20 @@ class Corpus:
             frame_names=[f"{i:03d}" for i in range(V)],
         )
 
-    def objects(self, name: str) -> list[Object]:
+    def facts(self, name: str) -> dict:
+        """What ``scene.json`` holds."""
         with zipfile.ZipFile(self.shard_of[name]) as shard:
-            return [as_object(o) for o in json.loads(shard.read(f"{name}/scene.json"))["objects"]]
+            return json.loads(shard.read(f"{name}/scene.json"))
+
+    def objects(self, name: str) -> list[Object]:
+        return [as_object(o) for o in self.facts(name)["objects"]]
 
     def areas(self, name: str) -> list[Area]:
-        with zipfile.ZipFile(self.shard_of[name]) as shard:
-            return [
-                Area(a["kind"], tuple(a["center"]), tuple(a["size"])) for a in json.loads(shard.read(f"{name}/scene.json"))["areas"]
-            ]
+        return [as_area(a) for a in self.facts(name)["areas"]]
+
+    def world(self, name: str) -> World:
+        """What is true in a scene."""
+        return world_of(self.facts(name))
 
     def damaged(self) -> list[str]:
         """Names of the files that no longer have their checksum."""
@@ -228,3 +234,13 @@ class Corpus:
 
 def as_object(fields: dict) -> Object:
     return Object(**{**fields, "center": tuple(fields["center"]), "size": tuple(fields["size"])})
+
+
+def as_area(fields: dict) -> Area:
+    return Area(fields["kind"], tuple(fields["center"]), tuple(fields["size"]))
+
+
+def world_of(facts: dict) -> World:
+    """What is true in a room, from its ``scene.json``."""
+    objects = [as_object(o) for o in facts["objects"]]
+    return World(objects, [as_area(a) for a in facts["areas"]], {o.id for o in objects})

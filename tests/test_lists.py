@@ -1,0 +1,76 @@
+"""Lists against hand-made rooms, and against the rules that answer questions."""
+
+import numpy as np
+import pytest
+
+from leovl_mini.lists import LISTS, counts, holdings, inventory, list_question, names, neighbours
+from leovl_mini.rooms import domain_room
+from leovl_mini.rooms.facts import World
+from leovl_mini.scene import Object
+
+
+def thing(number, category, colour, at, **more):
+    return Object(number, category, at, (0.2, 0.2, 0.2), 0.0, {"colour": colour, "pattern": "plain", **more})
+
+
+ROOM = [
+    thing(1, "chair", "red", (1.3, -0.2, 0.5)),
+    thing(2, "chair", "blue", (0.0, 0.6, 0.5)),
+    thing(3, "mug", "red", (1.3, -0.2, 0.7), on="1"),
+    thing(4, "ball", "red", (0.0, -3.0, 0.0)),
+    thing(5, "ball", "red", (-3.0, 1.0, 0.0)),
+]
+
+
+def lines(text):
+    return sorted(text.split("; "))
+
+
+def test_things_of_a_kind_are_told_apart_by_colour_or_left_out():
+    assert names(ROOM) == {1: "red chair", 2: "blue chair", 3: "mug"}
+
+
+def test_every_list_says_what_is_there():
+    rng = np.random.default_rng(0)
+    assert lines(inventory(ROOM, rng)) == [
+        "blue chair plain, x 0.0, y 0.5",
+        "mug red plain, x 1.5, y 0.0",
+        "red chair plain, x 1.5, y 0.0",
+    ]
+    assert holdings(ROOM, rng) == "on red chair: mug"
+    said = dict(line.rsplit(" ", 1) for line in counts(ROOM, rng).split("; "))
+    assert {k: v for k, v in said.items() if v != "no"} == {"chair": "2", "mug": "1", "ball": "2"} and len(said) == 6
+    # The red chair's mug is nearest to it, but belongs to it; chair and mug are equally far from the blue chair.
+    assert lines(neighbours(ROOM, rng)) == ["mug nearest blue chair", "red chair nearest blue chair"]
+
+
+def test_an_empty_room_is_an_empty_list():
+    rng = np.random.default_rng(0)
+    assert [make([], rng) for make in LISTS.values()] == [""] * 4
+    assert neighbours(ROOM[:2], rng) == ""
+
+
+@pytest.mark.parametrize("domain", ["scannet", "rscan", "multiscan", "arkitscenes"])
+def test_lists_agree_with_the_rules_that_answer_questions(domain):
+    room = domain_room(domain, 3)
+    world, rng = World(room.objects, room.areas, {o.id for o in room.objects}), np.random.default_rng(1)
+    assert names(room.objects) == {o.id: world.refs[o.id] for o in room.objects if world.refs[o.id]}
+    by_name = {name: world.by_id[i] for i, name in names(room.objects).items()}
+    for line in filter(None, holdings(room.objects, rng).split("; ")):
+        where, held = line.split(": ")
+        relation, holder = where.split(" ", 1)
+        assert {world.host(by_name[h]) == (relation, by_name[holder]) for h in held.split(", ")} == {True}
+    for line in counts(room.objects, rng).split("; "):
+        category, number = line.rsplit(" ", 1)
+        assert len(world.matching(category)) == (0 if number == "no" else int(number))
+    for line in filter(None, neighbours(room.objects, rng).split("; ")):
+        one, near = (by_name[name] for name in line.split(" nearest "))
+        related = {o.id for o in room.objects if (world.host(o) or (0, 0))[1] is one} | {(world.host(one) or (0, one))[1].id}
+        others = [o for o in room.objects if o is not one and o.id not in related]
+        assert min(others, key=lambda o: world.gap(one, o)) is near
+
+
+def test_each_list_is_asked_for():
+    rng = np.random.default_rng(0)
+    asked = [list_question(ROOM, rng)[0] for _ in range(200)]
+    assert set(asked) == set(LISTS) and 50 < asked.count("List everything.") < 110
