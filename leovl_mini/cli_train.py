@@ -17,6 +17,7 @@ Tokens = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 CorpusPath = Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")]
+Watch = Annotated[int, typer.Option(min=0, help="Validation rooms asked about every 200 steps, for the curves.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
 
 
@@ -72,11 +73,12 @@ def train_symbolic(
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     steps: Steps = 1000,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
+    watch: Watch = 16,
 ) -> None:
     """Stage 1: learn to answer about rooms made of words."""
     from leovl_mini.stages import symbolic
 
-    report_stage(symbolic(Path(corpus), out, steps, seed), out)
+    report_stage(symbolic(Path(corpus), out, steps, seed, watch=watch), out)
 
 
 @train_app.command("tune")
@@ -94,13 +96,28 @@ def train_tune(
     accumulate: Annotated[int, typer.Option(min=1, help="Read the rooms of a step in so many parts, to save memory.")] = 1,
     split: Annotated[str, typer.Option(help="Which examples, such as skewed-train.")] = "train",
     domain: Annotated[str, typer.Option(help="Only rooms of this domain: scannet, rscan, multiscan or arkitscenes.")] = "",
+    watch: Watch = 16,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
-    options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain}
+    options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain, "watch": watch}
     result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)
+
+
+@train_app.command("card")
+def ship_weights(
+    weights: Annotated[Path, typer.Argument(help="Weights written by leovl-mini train.")],
+    name: Annotated[str, typer.Argument(help="The name they shall have.")],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and its card NAME.md.")] = Path("data_samples/weights"),
+    about: Annotated[str, typer.Option(help="A sentence that says what they are for.")] = "",
+    scores: Annotated[Path | None, typer.Option(help="Scores written by leovl-mini evaluate --write.")] = None,
+) -> None:
+    """Put weights on the shelf, with a model card."""
+    from leovl_mini.cards import ship
+
+    console.print(f"{ship(weights, name, out, about, scores)}", soft_wrap=True)
 
 
 def report_stage(result: dict, out: Path) -> None:

@@ -25,6 +25,7 @@ from leovl_mini.rooms.corpus import Corpus, world_of
 from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.quality import domain, group
 from leovl_mini.samples import samples_folder
+from leovl_mini.symbolic import Symbols
 from leovl_mini.tokens import SceneTokens
 
 CONTROLS = ("scene", "no scene", "wrong scene", "permuted", "positions only")
@@ -34,7 +35,11 @@ Seen = Callable[[str], SceneInput]
 
 
 def predict(
-    model: LeoVL, scenes: dict[str, SceneTokens | None], examples: Sequence[Example], max_new_tokens: int = 16, quiet: bool = True
+    model: LeoVL,
+    scenes: dict[str, SceneTokens | Symbols | None],
+    examples: Sequence[Example],
+    max_new_tokens: int = 16,
+    quiet: bool = True,
 ) -> list[str]:
     """Greedy answers, in the order of the examples. A scene is read once for all questions about it."""
     by_scene: dict[str, list[int]] = defaultdict(list)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
-from leovl_mini.lists import list_question
+from leovl_mini.lists import EVERYTHING, inventory, list_question
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.rooms.furniture import COLOURS
@@ -49,14 +49,14 @@ def moved(item: SceneTokens | Symbols, device: torch.device) -> SceneTokens | Sy
 class Lessons:
     """Rooms with their questions. ``batch(step)`` depends on the seed and the step alone: training can be resumed exactly.
 
-    ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so
-    many tokens and words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64
-    words). ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in
-    scenes made of words, colours trade names. ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a
-    third of so many steps only lists are asked for. Rooms made of objects hold only a few at first, one token each, and fill up; in
-    the end an object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which
-    lists are asked for instead of questions, see lists.py. ``plain``: the share of tokens without objects, only floor and
-    wall, that is kept: they cost much and teach little.
+    ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so many tokens and
+    words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
+    ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in scenes made of words, colours trade names.
+    ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a third of so many steps everything is to be
+    listed, and nothing else is asked. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an
+    object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are
+    asked for instead of questions, see lists.py. ``plain``: the share of tokens without objects, only floor and wall, that is
+    kept: they cost much and teach little.
     """
 
     def __init__(
@@ -106,7 +106,8 @@ class Lessons:
             words = tokens_as_symbols(seen, self.vocabulary)
         left = max(self.budget - len(words), 64)
         if full < 0 or rng.random() < self.lists:
-            question, text = list_question([o for o in objects if o.id in present], rng)
+            here = [o for o in objects if o.id in present]
+            question, text = (EVERYTHING, inventory(here, rng)) if full < 0 else list_question(here, rng)
             turn = encode(Example("", name, "qa", "list", question, [text]), self.tokenizer, self.style)
             turns = [dataclasses.replace(turn, ids=turn.ids[:left])]
         else:

@@ -14,6 +14,7 @@ from leovl_mini.rooms.room import gaps
 from leovl_mini.scene import RELATIONS, Object
 
 NAMED = ("colour", "pattern", "state")
+EVERYTHING = "List everything."
 
 
 def names(objects: list[Object]) -> dict[int, str]:
@@ -79,16 +80,15 @@ def neighbours(objects: list[Object], rng: np.random.Generator, margin: float = 
 
 
 LISTS: dict[str, Callable[[list[Object], np.random.Generator], str]] = {  # what is asked for, and what answers
-    "List everything.": inventory,
+    EVERYTHING: inventory,
     "What is on, under or inside what?": holdings,
     "How many are there of each?": counts,
     "What is nearest to each?": neighbours,
 }
-SHARES = (0.4, 0.2, 0.2, 0.2)  # how often each is asked for
 
 
 def list_question(objects: list[Object], rng: np.random.Generator) -> tuple[str, str]:
-    """A list's question and answer; everything, where there is nothing else to say."""
-    question = str(rng.choice(list(LISTS), p=SHARES))
+    """One list's question and answer; everything, where there is nothing else to say."""
+    question = str(rng.choice(list(LISTS)))
     answer = LISTS[question](objects, rng)
-    return (question, answer) if answer else ("List everything.", inventory(objects, rng))
+    return (question, answer) if answer else (EVERYTHING, inventory(objects, rng))

@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from accelerate import PartialState
 
 from leovl_mini.checkpoints import restore, save_weights
 from leovl_mini.data import FeatureCache, described
+from leovl_mini.evaluate import predict, summarise
 from leovl_mini.examples import Example
 from leovl_mini.files import finished_files
 from leovl_mini.lessons import Lessons
@@ -21,11 +22,13 @@ from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
 from leovl_mini.samples import is_bundled
 from leovl_mini.scene import CaptureError
+from leovl_mini.symbolic import Symbols, objects_as_symbols
+from leovl_mini.tokens import SceneTokens
 from leovl_mini.training import alignment_loss, blind_loss, symbolic_loss, train_steps, tuning_loss
 
 UNSEEN_IN_WORDS = ("length", "distance", "room size")  # a symbolic token has a middle and a height, but no width
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
-LISTED = 0.15  # share of the rooms in which lists are asked for
+LISTED = 0.2  # share of the rooms in which lists are asked for
 WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planning": 0.5, "dialogue": 0.5}
 
 
@@ -34,21 +37,23 @@ def learnable(rooms: Corpus, split: str) -> Iterator[Example]:
     return (e for e in rooms.examples(split) if not is_bundled(e.scene))
 
 
-def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: bool = False) -> dict:
-    """Stage 1: rooms made of words; lists, then short questions."""
+def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
+    """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps."""
     torch.manual_seed(seed)
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
     examples = [e for e in learnable(rooms, "train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
     seen = functools.cache(functools.partial(described, rooms))
-    lessons = Lessons(model, seen, examples, kind="objects", budget=240, seed=seed, crowd=3 * steps // 8, lists=LISTED)
+    lessons = Lessons(model, seen, examples, kind="objects", budget=220, seed=seed, crowd=3 * steps // 8, lists=LISTED)
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
-    return timed(model, lessons, steps, symbolic_loss, out, command, rate=2e-3, warmup=30, quiet=quiet)
+    asked = watched(rooms, watch, kinds_left_out=UNSEEN_IN_WORDS)
+    progress = Progress(progress_file(out), asked, lambda name: objects_as_symbols(seen(name).objects, lessons.vocabulary))
+    return timed(model, lessons, steps, symbolic_loss, out, command, progress, rate=2e-3, warmup=30, quiet=quiet)
 
 
 def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 500, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
-    domain: str = "",
+    domain: str = "", watch: int = 16,
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
@@ -63,7 +68,8 @@ def tune(
     model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if start:
         restore(start, model)
-    examples = [e for e in learnable(Corpus(corpus), split) if e.task in TASKS and e.scene.startswith(domain)]
+    rooms = Corpus(corpus)
+    examples = [e for e in learnable(rooms, split) if e.task in TASKS and e.scene.startswith(domain)]
     examples = [e for e in examples if e.scene in features]
     if not examples:
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
@@ -78,8 +84,13 @@ def tune(
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet}
-    loss = blind_loss if blind else tuning_loss
-    return timed(model, lessons, steps, loss, out, command, **options)
+    asked = [e for e in watched(rooms, watch, domain) if e.scene in features]
+    progress = Progress(progress_file(out), asked, lambda name: None if blind else features.scene(name).tokens)
+    return timed(model, lessons, steps, blind_loss if blind else tuning_loss, out, command, progress, **options)
+
+
+def progress_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.progress.json")
 
 
 def refuse_other_features(features: FeatureCache, preset: str) -> None:
@@ -92,14 +103,44 @@ def refuse_other_features(features: FeatureCache, preset: str) -> None:
         raise CaptureError(f"the features in {features.folder} do not fit preset {preset} ({'; '.join(wrong)}); {remedy}")
 
 
-def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, command: str, **options) -> dict:
-    """Train, and write the finished weights beside the checkpoint, with a note of how they were made, and all losses."""
-    start = time.perf_counter()
-    history = train_steps(model, lessons, steps, loss, checkpoint=out, **options)
-    minutes, last = (time.perf_counter() - start) / 60, sum(history[-50:]) / len(history[-50:])
-    made = {"command": command, "steps": steps, "minutes": round(minutes, 1), "loss": round(last, 3), "hardware": hardware()}
+class Progress:
+    """The curves of a run, in a JSON file: losses, minutes, and now and then the scores of short answers about unseen rooms."""
+
+    def __init__(self, file: Path, examples: list[Example], shown: Callable[[str], SceneTokens | Symbols | None]):
+        self.file, self.examples, self.shown = file, examples, {name: shown(name) for name in {e.scene for e in examples}}
+        before = json.loads(file.read_text()) if file.exists() else {"scores": [], "minutes": 0.0}
+        self.scores, self.before, self.start = before["scores"], before["minutes"], time.perf_counter()
+
+    def minutes(self) -> float:
+        """Also those before an interruption."""
+        return round(self.before + (time.perf_counter() - self.start) / 60, 1)
+
+    def watch(self, model: LeoVL, step: int) -> None:
+        if self.examples:
+            result = summarise(predict(model, self.shown, self.examples), self.examples)
+            self.scores = [r for r in self.scores if r["step"] < step]
+            self.scores.append({"step": step, "minutes": self.minutes(), **{kind: r["score"] for kind, r in result.items()}})
+        self.write({})
+
+    def write(self, note: dict) -> None:
+        with finished_files(self.file.parent) as partial:
+            text = json.dumps({**note, "minutes": self.minutes(), "scores": self.scores})
+            (partial / self.file.name).write_text(text + "\n")
+
+
+def watched(rooms: Corpus, count: int, domain: str = "", kinds_left_out: tuple[str, ...] = ()) -> list[Example]:
+    """The short questions about so many validation rooms, of all domains."""
+    some = [e for e in rooms.examples("val") if e.task == "qa" and e.kind not in kinds_left_out and e.scene.startswith(domain)]
+    names = sorted({e.scene for e in some}, key=lambda name: (int(name.split("_")[1].split("-")[0]), name))[:count]
+    return [e for e in some if e.scene in names]
+
+
+def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, command: str, progress: Progress, **options) -> dict:
+    """Train, and write the finished weights beside the checkpoint, with a note of how they were made, and the curves."""
+    history = train_steps(model, lessons, steps, loss, checkpoint=out, watch=progress.watch, **options)
+    last = sum(history[-50:]) / len(history[-50:])
+    made = {"command": command, "steps": steps, "loss": round(last, 3), "hardware": hardware(), "minutes": progress.minutes()}
     if PartialState().is_main_process:
         save_weights(model, out.with_name(f"{out.stem}.weights.safetensors"), {k: str(v) for k, v in made.items()})
-        with finished_files(out.parent) as partial:
-            (partial / f"{out.stem}.losses.json").write_text(json.dumps({**made, "losses": [round(v, 4) for v in history]}) + "\n")
-    return {"steps": steps, "loss": last, "minutes": minutes}
+        progress.write({**made, "losses": [round(v, 4) for v in history]})
+    return made

@@ -30,13 +30,14 @@ def learning_rate(step: int, steps: int, warmup: int) -> float:
 def train_steps(
     model: LeoVL, lessons: Lessons, steps: int, loss: Callable[[LeoVL, Batch], Tensor], rate: float = 1e-3, warmup: int = 50,
     decay: float = 0.05, clip: float = 1.0, bf16: bool = False, accumulate: int = 1, checkpoint: Path | None = None,
-    every: int = 200, quiet: bool = False,
+    every: int = 200, quiet: bool = False, watch: Callable[[LeoVL, int], None] | None = None,
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
 
     ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
     rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
-    Answers weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of each part.
+    Answers weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of each part. ``watch``
+    is called with the model and the number of steps done, ``every`` so many steps and at the end.
     """
     here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
     if (parts := accumulate * here.num_processes) > lessons.rooms:
@@ -61,8 +62,12 @@ def train_steps(
         torch.nn.utils.clip_grad_norm_(trained, clip)
         optimizer.step()
         bar.set_postfix_str(f"loss {np.mean(history[-50:]):.3f}", refresh=False)
-        if checkpoint and here.is_main_process and ((step + 1) % every == 0 or step + 1 == steps):
-            save_checkpoint(checkpoint, model, optimizer, history)
+        if here.is_main_process and ((step + 1) % every == 0 or step + 1 == steps):
+            if checkpoint:
+                save_checkpoint(checkpoint, model, optimizer, history)
+            if watch:
+                watch(model, step + 1)
+                model.train()
     model.trained = True
     return history
 

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_inputs import random_tokens
 from typer.testing import CliRunner
 
 from leovl_mini.checkpoints import load_weights, notes
 from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache, described
-from leovl_mini.examples import load_examples
+from leovl_mini.examples import Example, load_examples
+from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import Corpus, make_corpus
+from leovl_mini.stages import Progress
+from leovl_mini.weights import file_sha256
 
 
 def run(*arguments: object) -> str:
@@ -43,6 +47,11 @@ def test_from_words_to_pictures_to_scores(made):
     scores = json.loads((made / "scores.json").read_text())
     assert scores["trained"]["steps"] == "2" and set(scores["results"]["scene"]) == set(scores["results"]["wrong scene"])
     assert scores["results"]["usual answer"]["mean"]["score"] > 0.3  # learned from the very same rooms
+    shelf = ["--out", made / "shelf", "--about", "For tests.", "--scores", made / "scores.json"]
+    run("train", "card", weights, "tiny", *shelf)
+    card = (made / "shelf" / "tiny.md").read_text()
+    assert load_weights(made / "shelf" / "tiny.safetensors").trained and file_sha256(made / "shelf" / "tiny.safetensors") in card
+    assert notes(weights)["command"] in card and "| existence |" in card and card.startswith("# tiny\n\nFor tests.")
 
 
 def test_the_blind_control_never_sees_a_scene(made):
@@ -86,3 +95,26 @@ def test_the_tokenizer_can_be_made_again(made):
     run("train", "tokenizer", made / "corpus", "--out", made / "words.json")
     vocabulary = json.loads((made / "words.json").read_text())["model"]["vocab"]
     assert " chair".replace(" ", "Ġ") in vocabulary and vocabulary["<pad>"] == 0
+
+
+def test_curves_are_written_and_go_on_after_an_interruption(made):
+    file = made / "curve.safetensors"
+    run("train", "symbolic", made / "corpus", "--out", file, "--steps", 1)
+    before = json.loads((made / "curve.progress.json").read_text())
+    assert len(before["losses"]) == 1 and before["scores"] == []  # no validation rooms among eight
+    run("train", "symbolic", made / "corpus", "--out", file, "--steps", 3)
+    after = json.loads((made / "curve.progress.json").read_text())
+    assert after["losses"][0] == before["losses"][0] and len(after["losses"]) == 3
+    assert after["minutes"] >= before["minutes"] and after["command"] == "leovl-mini train symbolic CORPUS --steps 3 --seed 0"
+
+
+def test_scores_of_unseen_rooms_are_part_of_the_curves(tmp_path):
+    example = Example("a", "room", "qa", "colour", "Which colour?", ["red"])
+    model, scene = LeoVL("nano", 8), random_tokens(4, 8)
+    progress = Progress(tmp_path / "p.json", [example], lambda name: scene)
+    for step in (200, 400):
+        progress.watch(model, step)
+    again = Progress(tmp_path / "p.json", [example], lambda name: scene)  # resumed at 200: the step is not told twice
+    again.watch(model, 400)
+    assert [row["step"] for row in json.loads((tmp_path / "p.json").read_text())["scores"]] == [200, 400]
+    assert {"colour", "mean", "minutes"} < set(again.scores[0])

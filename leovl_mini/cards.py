@@ -1,0 +1,45 @@
+"""Weights that travel: a copy under a name, beside it a model card with everything needed to judge them and to make them again."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import safe_open
+
+from leovl_mini.checkpoints import load_weights
+from leovl_mini.evaluate import as_rows
+from leovl_mini.files import finished_files
+from leovl_mini.report import markdown
+from leovl_mini.weights import file_sha256
+
+SHOWN = ("scene", "trained blind", "wrong scene", "no scene", "usual answer")
+
+
+def ship(weights: Path, name: str, folder: Path, about: str = "", scores: Path | None = None) -> Path:
+    """Copy ``weights`` to ``folder/name.safetensors`` and write ``name.md``; ``scores`` were written by leovl-mini evaluate."""
+    load_weights(weights)  # refuses what does not belong to this version
+    folder.mkdir(parents=True, exist_ok=True)
+    results = json.loads(scores.read_text()) if scores else {}
+    with finished_files(folder) as partial:
+        shutil.copyfile(weights, partial / f"{name}.safetensors")
+        (partial / f"{name}.md").write_text(card(weights, name, about, results))
+    return folder / f"{name}.md"
+
+
+def card(weights: Path, name: str, about: str, results: dict) -> str:
+    with safe_open(weights, "pt") as opened:
+        notes = opened.metadata()
+        count = sum(opened.get_tensor(key).numel() for key in opened.keys())
+    rows = [["what", "value"], *([key.removeprefix("note "), f"`{value}`"] for key, value in notes.items())]
+    rows += [["numbers", f"{count:,} in bfloat16"], ["SHA-256", f"`{file_sha256(weights)}`"]]
+    parts = [f"# {name}", about, markdown("How it was made, what it belongs to", rows)]
+    parts.append(
+        "CORPUS: `leovl-mini rooms make --rooms 2000 --out CORPUS`. CACHE: `leovl-mini train features CORPUS --out CACHE`."
+    )
+    if results:
+        shown = {k: results["results"][k] for k in SHOWN if k in results["results"]}
+        parts.append(markdown(f"Short answers about {results['rooms']} rooms of {results['split']}, percent right", as_rows(shown)))
+        parts.append(
+            f'Measured on {results["hardware"]}; the kinds\' scores are those of `leovl-mini evaluate`, "mean" is over kinds.'
+        )
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
