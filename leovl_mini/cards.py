@@ -10,9 +10,10 @@ from leovl_mini.checkpoints import load_weights
 from leovl_mini.evaluate import as_rows
 from leovl_mini.files import finished_files
 from leovl_mini.report import markdown
+from leovl_mini.rooms.domains import DOMAINS
 from leovl_mini.weights import file_sha256
 
-SHOWN = ("scene", "trained blind", "wrong scene", "no scene", "usual answer")
+SHOWN = ("scene", "trained blind", "wrong scene", "wrong scene, its truth", "no scene", "usual answer")
 
 
 def ship(weights: Path, name: str, folder: Path, about: str = "", scores: Path | None = None) -> Path:
@@ -37,9 +38,8 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
         "CORPUS: `leovl-mini rooms make --rooms 2000 --out CORPUS`. CACHE: `leovl-mini train features CORPUS --out CACHE`."
     )
     if results:
-        shown = {k: results["results"][k] for k in SHOWN if k in results["results"]}
-        parts.append(markdown(f"Short answers about {results['rooms']} rooms of {results['split']}, percent right", as_rows(shown)))
-        parts.append(
-            f'Measured on {results["hardware"]}; the kinds\' scores are those of `leovl-mini evaluate`, "mean" is over kinds.'
-        )
+        scores, title = results["results"], f"Short answers about {results['rooms']} rooms of {results['split']}, percent right"
+        parts.append(markdown(title, as_rows({k: scores[k] for k in SHOWN if k in scores})))
+        parts.append(markdown("The same by domain", as_rows({k: scores[k] for k in ("scene", *DOMAINS) if k in scores})))
+        parts.append(f'Measured on {results["hardware"]}, with `leovl-mini evaluate`; "mean" is over kinds.')
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

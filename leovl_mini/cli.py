@@ -1,5 +1,6 @@
 """The command line: ``leovl-mini scene``, ``ask``, ``rooms``, ``course``."""
 
+import functools
 import sys
 import time
 import warnings
@@ -129,7 +130,8 @@ def evaluate(
     file, start = weights or shipped(), time.perf_counter()
     model = load_weights(file)
     seen, examples, learned, world = material(model, corpus, cache, split, rooms)
-    results = score(model, seen, examples, learned, blind=load_weights(blind) if blind else None, quiet=False)
+    world = functools.cache(world)
+    results = score(model, seen, examples, learned, blind=load_weights(blind) if blind else None, world=world, quiet=False)
     names = list(dict.fromkeys(e.scene for e in examples))
     about = {"weights": file.name, "trained": notes(file), "split": split if corpus else "bundled rooms", "rooms": len(names)}
     seconds = time.perf_counter() - start

@@ -87,7 +87,7 @@ def train_tune(
     cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
-    steps: Steps = 1200,
+    steps: Steps = 800,
     align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 500,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
@@ -96,12 +96,21 @@ def train_tune(
     accumulate: Annotated[int, typer.Option(min=1, help="Read the rooms of a step in so many parts, to save memory.")] = 1,
     split: Annotated[str, typer.Option(help="Which examples, such as skewed-train.")] = "train",
     domain: Annotated[str, typer.Option(help="Only rooms of this domain: scannet, rscan, multiscan or arkitscenes.")] = "",
+    per: Annotated[Literal["token", "sequence"], typer.Option(help="Average the loss over words, or over answers.")] = "token",
     watch: Watch = 16,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
-    options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain, "watch": watch}
+    options = {
+        "preset": preset,
+        "lora": lora,
+        "accumulate": accumulate,
+        "split": split,
+        "domain": domain,
+        "per": per,
+        "watch": watch,
+    }
     result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)
 

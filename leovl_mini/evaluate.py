@@ -18,6 +18,7 @@ from leovl_mini.examples import Example, load_examples
 from leovl_mini.files import finished_files
 from leovl_mini.metrics import NUMERIC, TEXTS, clustered_bootstrap, score_answer, score_answers
 from leovl_mini.model import LeoVL
+from leovl_mini.pairs import asked_elsewhere
 from leovl_mini.perception import load_encoder
 from leovl_mini.presets import get_preset
 from leovl_mini.readers import load_scene
@@ -53,6 +54,15 @@ def predict(
     return answers
 
 
+def next_scenes(names: Iterable[str]) -> dict[str, str]:
+    """For each scene the next one of the same domain; after the last one, the first."""
+    following, names = {}, sorted(set(names))
+    for kind in {n.split("_")[0] for n in names}:
+        same = [n for n in names if n.split("_")[0] == kind]
+        following |= dict(zip(same, same[1:] + same[:1], strict=True))
+    return {name: following[name] for name in names}
+
+
 def scenes_for(control: str, seen: Seen, names: Iterable[str], seed: int = 0) -> dict[str, SceneTokens | None]:
     """What the model is shown in place of each scene.
 
@@ -61,13 +71,9 @@ def scenes_for(control: str, seen: Seen, names: Iterable[str], seed: int = 0) ->
     """
     if control not in CONTROLS:
         raise ValueError(f"unknown control {control!r}; choose one of: {', '.join(CONTROLS)}")
-    names = sorted(set(names))
-    following = {}
-    for kind in {n.split("_")[0] for n in names}:
-        same = [n for n in names if n.split("_")[0] == kind]
-        following |= dict(zip(same, same[1:] + same[:1], strict=True))
+    following = next_scenes(names)
     random, shown = torch.Generator().manual_seed(seed), {}
-    for name in names:
+    for name in following:
         tokens = None if control == "no scene" else seen(following[name] if control == "wrong scene" else name).tokens
         if control == "permuted":
             tokens = dataclasses.replace(tokens, features=tokens.features[torch.randperm(len(tokens), generator=random)])
@@ -114,16 +120,22 @@ def summarise(predictions: Sequence[str], examples: Sequence[Example], by: Calla
 
 def evaluate(
     model: LeoVL, seen: Seen, examples: Iterable[Example], learned: Iterable[Example] = (), controls: Sequence[str] = CONTROLS,
-    blind: LeoVL | None = None, quiet: bool = True,
+    blind: LeoVL | None = None, world: Callable[[str], World] | None = None, quiet: bool = True,
 ) -> dict[str, dict]:  # fmt: skip
-    """{control: {kind: score}} for short questions; the true scene's by domain, too; "trained blind", answers of a model that was
-    trained without scenes; and "usual answer" for what is right without any model."""
+    """{control: {kind: score}} for short questions; the true scene's by domain, too. "wrong scene, its truth": the same answers
+    against what is true in the scene that was shown, where the question makes sense there. "trained blind": answers of a model that
+    was trained without scenes. "usual answer": what is right without any model."""
     asked = [e for e in examples if e.task in SHORT]
     results = {}
     for control in controls:
         shown = scenes_for(control, seen, (e.scene for e in asked))
         said = predict(model, shown, asked, quiet=quiet)
         results[control] = summarise(said, asked)
+        if control == "wrong scene" and world is not None:
+            following = next_scenes(e.scene for e in asked)
+            again = [(s, asked_elsewhere(world(following[e.scene]), e)) for s, e in zip(said, asked, strict=True)]
+            if again := [(s, e) for s, e in again if e]:
+                results["wrong scene, its truth"] = summarise(*zip(*again, strict=True))
         if control == "scene":
             for name in sorted({domain(e) for e in asked}):
                 here = [(s, e) for s, e in zip(said, asked, strict=True) if domain(e) == name]

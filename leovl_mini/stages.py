@@ -51,14 +51,14 @@ def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: b
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 500, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 800, align: int = 500, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
-    domain: str = "", watch: int = 16,
+    domain: str = "", watch: int = 16, per: str = "token",
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
     about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of
-    a step are the preset's. Runs on the GPU where there is one."""
+    a step are the preset's; ``per``: how answers are averaged, see ``tuning_loss``. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)
@@ -84,9 +84,11 @@ def tune(
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet}
+    command += f" --per {per}" if per != "token" else ""
+    loss = blind_loss if blind else tuning_loss
     asked = [e for e in watched(rooms, watch, domain) if e.scene in features]
     progress = Progress(progress_file(out), asked, lambda name: None if blind else features.scene(name).tokens)
-    return timed(model, lessons, steps, blind_loss if blind else tuning_loss, out, command, progress, **options)
+    return timed(model, lessons, steps, functools.partial(loss, per=per), out, command, progress, **options)
 
 
 def progress_file(out: Path) -> Path:

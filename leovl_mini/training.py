@@ -128,12 +128,13 @@ def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
     return answer_loss(model, batch, per="token") + 0.1 * place_loss(model)
 
 
-def tuning_loss(model: LeoVL, batch: Batch, align: float = 1.0) -> Tensor:
-    """Per word, as in the symbolic stage: captions and lists, too, teach with every word that must be looked up."""
-    return answer_loss(model, batch, per="token") + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
+def tuning_loss(model: LeoVL, batch: Batch, per: str = "token", align: float = 1.0) -> Tensor:
+    """``per``: averaged by "token", captions and lists teach with every word that must be looked up; by "sequence", every answer
+    counts the same, and short ones profit."""
+    return answer_loss(model, batch, per) + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
 
 
-def blind_loss(model: LeoVL, batch: Batch) -> Tensor:
+def blind_loss(model: LeoVL, batch: Batch, per: str = "token") -> Tensor:
     """The control: the same questions about scenes of which nothing is seen."""
     scenes = [dataclasses.replace(s, features=s.features[:0], centers=s.centers[:0], points=None) for s in batch.scenes]
-    return answer_loss(model, dataclasses.replace(batch, scenes=scenes), per="token")
+    return answer_loss(model, dataclasses.replace(batch, scenes=scenes), per)

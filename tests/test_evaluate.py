@@ -24,7 +24,9 @@ from leovl_mini.examples import Example, load_examples
 from leovl_mini.metrics import TEXTS
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import world_of
+from leovl_mini.rooms.facts import World
 from leovl_mini.samples import sample_room
+from leovl_mini.scene import Object
 
 NAMES = ("scannet_1", "scannet_2", "scannet_3", "rscan_1", "rscan_2")
 
@@ -114,6 +116,25 @@ def test_the_blind_rival_sees_nothing():
 
     results = evaluate(Oracle(), seen, EXAMPLES, controls=("scene",), blind=Blind())
     assert results["trained blind"]["count"]["score"] == 0.2
+
+
+def test_an_answer_may_be_true_of_the_scene_that_was_shown():
+    """Two rooms, told apart by their features; a model that says what stands in the room that it is shown."""
+
+    def world(name):
+        colour = {"scannet_1": "red", "scannet_2": "blue"}[name]
+        items = [Object(1, "sofa", (0.0, 0.0, 0.5), (2.0, 1.0, 1.0), 0.0, {"colour": colour})]
+        return World(items, [], {1})
+
+    class Looks(Oracle):
+        def answers(self, scene, questions, max_new_tokens=16, use_cache=True):
+            return ["red" if torch.equal(scene.features, seen("scannet_1").tokens.features) else "blue"] * len(questions)
+
+    told = [dataclasses.replace(asked(n, "colour", c), derivation={"objects": [1], "slots": {"ref": "sofa"}})
+            for n, c in (("scannet_1", "red"), ("scannet_2", "blue"))]  # fmt: skip
+    results = evaluate(Looks(), seen, told, controls=("scene", "wrong scene"), world=world)
+    score = {name: result["colour"]["score"] for name, result in results.items() if "colour" in result}
+    assert score["scene"] == 1 and score["wrong scene"] == 0 and score["wrong scene, its truth"] == 1
 
 
 def test_texts_are_judged_by_facts_and_elsewhere():
