@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from leovl_mini.cli_rivals import train_app
 from leovl_mini.cli_rooms import rooms_app
-from leovl_mini.cli_train import Device, Preset, Tokens, train_app
+from leovl_mini.cli_train import Device, Preset, Tokens
 from leovl_mini.scene import CaptureError
 from leovl_mini.weights import WeightsMissing
 
@@ -112,7 +113,7 @@ def bench(
 @app.command()
 def evaluate(
     weights: Annotated[Path | None, typer.Argument(help="Trained weights; without them, the ones of the package.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="A corpus; without one, the bundled rooms.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="A corpus; without one, the eight unseen rooms of the package.")] = None,
     cache: Annotated[Path | None, typer.Option(help="The corpus's features, made by leovl-mini train features.")] = None,
     split: Annotated[str, typer.Option(help="Which examples; keep test for the end.")] = "val",
     rooms: Annotated[int, typer.Option(min=1, help="At most so many rooms.")] = 200,
@@ -129,13 +130,14 @@ def evaluate(
 
     file, start = weights or shipped(), time.perf_counter()
     model = load_weights(file)
-    seen, examples, learned, world = material(model, corpus, cache, split, rooms)
+    seen, examples, learned, world = material(corpus, cache, split, rooms)
     world = functools.cache(world)
     results = score(model, seen, examples, learned, blind=load_weights(blind) if blind else None, world=world, quiet=False)
     names = list(dict.fromkeys(e.scene for e in examples))
-    about = {"weights": file.name, "trained": notes(file), "split": split if corpus else "bundled rooms", "rooms": len(names)}
+    where = split if corpus else "the package's unseen rooms"
+    about = {"weights": file.name, "trained": notes(file), "split": where, "rooms": len(names)}
     seconds = time.perf_counter() - start
-    console.print(f"{file.name} on {about['split']}: {len(names)} rooms, {seconds:.0f} s; percent right")
+    console.print(f"{file.name} on {where}: {len(names)} rooms, {seconds:.0f} s; percent right")
     console.print(table("With its scene, and controls", as_rows({k: r for k, r in results.items() if k not in DOMAINS})))
     console.print(table("By domain", as_rows({k: r for k, r in results.items() if k in ("scene", *DOMAINS)})))
     if texts:

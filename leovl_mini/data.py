@@ -113,8 +113,8 @@ def as_tensors(seen: SceneInput) -> dict[str, Tensor]:
 
 def make_sample(folder: Path, corpus: Corpus, cache: "FeatureCache", learned: int = 24, unseen: int = 8) -> None:
     """A small cache to travel with the package: so many training and validation rooms, evenly over the domains, in one file, and
-    their examples in ``train.jsonl`` and ``val.jsonl``. ``folder`` must be new."""
-    tensors, objects = {}, {}
+    their examples in ``train.jsonl`` and ``val.jsonl``. None is one of the bundled rooms. ``folder`` must be new."""
+    tensors, objects, areas = {}, {}, {}
     with new_folder(folder) as partial:
         for split, count in (("train", learned), ("val", unseen)):
             examples = [e for e in corpus.examples(split) if e.scene in cache and not is_bundled(e.scene)]
@@ -122,10 +122,10 @@ def make_sample(folder: Path, corpus: Corpus, cache: "FeatureCache", learned: in
             for name in names:
                 seen = cache.scene(name)
                 tensors |= {f"{name}/{k}": v.contiguous() for k, v in as_tensors(seen).items()}
-                objects[name] = [asdict(o) for o in seen.objects]
+                objects[name], areas[name] = [asdict(o) for o in seen.objects], [asdict(a) for a in corpus.areas(name)]
             save_examples([e for e in examples if e.scene in names], partial / f"{split}.jsonl")
         file = "features-0000.safetensors"
-        save_file(tensors, partial / file, {"objects": json.dumps(objects)})
+        save_file(tensors, partial / file, {"objects": json.dumps(objects), "areas": json.dumps(areas)})
         note = {"options": cache.options, "sha256": {file: file_sha256(partial / file)}}
         (partial / "cache.json").write_text(json.dumps(note, indent=1) + "\n")
 

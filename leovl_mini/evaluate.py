@@ -185,19 +185,34 @@ def write_results(path: Path, note: dict, results: dict) -> None:
         (partial / path.name).write_text(json.dumps({**note, "results": results}, indent=1) + "\n")
 
 
-def material(
-    model: LeoVL, corpus: Path | None = None, cache: Path | None = None, split: str = "val", rooms: int = 200
-) -> tuple[Seen, list[Example], list[Example], Callable[[str], World]]:
-    """Scenes, examples, training questions for the usual answers, and what is true in a scene; of a corpus with its features, or of
-    the bundled rooms."""
+Material = tuple[Seen, list[Example], list[Example], Callable[[str], World]]
+
+
+def material(corpus: Path | None = None, cache: Path | None = None, split: str = "val", rooms: int = 200) -> Material:
+    """Scenes, examples, training questions for the usual answers, and what is true in a scene; of a corpus with its features, or
+    of the unseen rooms whose features travel with the package."""
     if corpus is not None:
         made, features = Corpus(corpus), FeatureCache(cache or corpus)
         found = [e for e in made.examples(split) if e.scene in features]
         names = set(sorted({e.scene for e in found}, key=lambda n: (int(n.split("_")[1].split("-")[0]), n))[:rooms])  # all domains
         learned = [e for e in made.examples("train") if e.task in SHORT]
         return features.scene, [e for e in found if e.scene in names], learned, made.world
+    features = FeatureCache(folder := samples_folder() / "lessons")
+    areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
+    examples = {s: list(load_examples(folder / f"{s}.jsonl")) for s in ("train", "val")}
+    world = functools.partial(sample_world, features, areas)
+    return features.scene, examples["val"], [e for e in examples["train"] if e.task in SHORT], world
+
+
+def sample_world(features: FeatureCache, areas: dict[str, list[dict]], name: str) -> World:
+    return world_of({"objects": features.objects[name], "areas": areas[name]})
+
+
+def bundled(model: LeoVL) -> tuple[Seen, list[Example], Callable[[str], World]]:
+    """The bundled rooms, perceived when first asked for, with their examples and truths. All of them are training rooms of the
+    corpus."""
     encoder = load_encoder(get_preset(model.preset)["encoder"], get_preset(model.preset)["longest_side"])
-    folders = sorted((samples_folder() / "rooms").iterdir())[:rooms]
+    folders = sorted((samples_folder() / "rooms").iterdir())
     seen = functools.cache(lambda name: perceive(load_scene(samples_folder() / "rooms" / name), encoder, model.representation))
     found = [dataclasses.replace(e, scene=f.name) for f in folders for e in load_examples(f / "examples.jsonl")]
-    return seen, found, [], lambda name: world_of(json.loads((samples_folder() / "rooms" / name / "scene.json").read_text()))
+    return seen, found, lambda name: world_of(json.loads((samples_folder() / "rooms" / name / "scene.json").read_text()))

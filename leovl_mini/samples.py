@@ -26,8 +26,9 @@ def sample_room(name: str = DEFAULT_ROOM) -> Path:
 
 
 def is_bundled(scene: str) -> bool:
-    """Whether a scene of a corpus is one of the bundled rooms, also an edited copy of one: nothing is ever trained on these."""
-    return scene.split("-")[0] in {f"{domain}_{number}" for domain, numbers in SAMPLES.items() for number in numbers}
+    """Whether a scene of a corpus ("scannet_00002") is one of the bundled rooms ("scannet_2"), or an edited copy of one."""
+    domain, number = scene.split("-")[0].split("_")
+    return number.isdigit() and int(number) in SAMPLES.get(domain, ())
 
 
 def export_samples(folder: Path, views: int = 8) -> None:

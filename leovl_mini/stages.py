@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,7 +20,6 @@ from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
 from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
-from leovl_mini.samples import is_bundled
 from leovl_mini.scene import CaptureError
 from leovl_mini.symbolic import Symbols, objects_as_symbols
 from leovl_mini.tokens import SceneTokens
@@ -32,16 +31,11 @@ LISTED = 0.2  # share of the rooms in which lists are asked for
 WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planning": 0.5, "dialogue": 0.5}
 
 
-def learnable(rooms: Corpus, split: str) -> Iterator[Example]:
-    """The examples of a split without the bundled rooms, which everyone asks first: they stay unseen."""
-    return (e for e in rooms.examples(split) if not is_bundled(e.scene))
-
-
 def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
     """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps."""
     torch.manual_seed(seed)
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
-    examples = [e for e in learnable(rooms, "train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
+    examples = [e for e in rooms.examples("train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
     seen = functools.cache(functools.partial(described, rooms))
     lessons = Lessons(model, seen, examples, kind="objects", budget=220, seed=seed, crowd=3 * steps // 8, lists=LISTED)
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
@@ -69,7 +63,7 @@ def tune(
     if start:
         restore(start, model)
     rooms = Corpus(corpus)
-    examples = [e for e in learnable(rooms, split) if e.task in TASKS and e.scene.startswith(domain)]
+    examples = [e for e in rooms.examples(split) if e.task in TASKS and e.scene.startswith(domain)]
     examples = [e for e in examples if e.scene in features]
     if not examples:
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")

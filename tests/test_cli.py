@@ -1,6 +1,7 @@
 """The command line: what it writes, and how it fails."""
 
 import io
+import re
 import subprocess
 import sys
 
@@ -65,9 +66,14 @@ def test_other_files_in_the_output_folder_stay(command, small_room, tmp_path):
 
 
 def test_ask_labels_untrained_answers(command, small_room):
-    code, printed, _ = command("ask", small_room, "Is there a table?")
+    code, printed, _ = command("ask", small_room, "Is there a table?", "--tokens", "patches")
     assert code == 0
     assert "Q: Is there a table?" in printed and "A: [untrained]" in printed and "untrained: the answer does not look" in printed
+
+
+def test_ask_answers_with_the_weights_of_the_package(command, small_room):
+    code, printed, _ = command("ask", small_room, "Is there a table?")
+    assert code == 0 and re.search("^A: (yes|no) ", printed, re.MULTILINE)
 
 
 def test_ask_goes_on_and_takes_the_users_weights(command, small_room, tmp_path, monkeypatch):
