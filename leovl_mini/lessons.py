@@ -35,6 +35,10 @@ class Batch:
     def answers(self) -> int:
         return sum(map(len, self.turns))
 
+    @property
+    def answer_words(self) -> int:
+        return sum(len(t.ids) - t.answer_start for turns in self.turns for t in turns)
+
     def to(self, device: torch.device) -> "Batch":
         scenes, words = ([moved(x, device) for x in some or []] for some in (self.scenes, self.words))
         return dataclasses.replace(self, scenes=scenes, words=words or None)

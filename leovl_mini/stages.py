@@ -41,7 +41,7 @@ def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: b
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
     asked = watched(rooms, watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), asked, lambda name: objects_as_symbols(seen(name).objects, lessons.vocabulary))
-    return timed(model, lessons, steps, symbolic_loss, out, command, progress, rate=2e-3, warmup=30, quiet=quiet)
+    return timed(model, lessons, steps, symbolic_loss, out, command, progress, rate=2e-3, warmup=30, quiet=quiet, per="token")
 
 
 def tune(
@@ -77,7 +77,7 @@ def tune(
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
-    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet}
+    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per}
     command += f" --per {per}" if per != "token" else ""
     loss = blind_loss if blind else tuning_loss
     asked = [e for e in watched(rooms, watch, domain) if e.scene in features]

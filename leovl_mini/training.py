@@ -31,12 +31,14 @@ def train_steps(
     model: LeoVL, lessons: Lessons, steps: int, loss: Callable[[LeoVL, Batch], Tensor], rate: float = 1e-3, warmup: int = 50,
     decay: float = 0.05, clip: float = 1.0, bf16: bool = False, accumulate: int = 1, checkpoint: Path | None = None,
     every: int = 200, quiet: bool = False, watch: Callable[[LeoVL, int], None] | None = None,
+    per: str = "sequence",
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
 
     ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
     rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
-    Answers weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of each part. ``watch``
+    Answers (``per`` "token": their words) weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of
+    each part. ``watch``
     is called with the model and the number of steps done, ``every`` so many steps and at the end.
     """
     here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
@@ -55,9 +57,10 @@ def train_steps(
         for part in range(here.process_index, parts, here.num_processes):
             batch = lessons.batch(step, part, parts).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                value = loss(model, batch) * batch.answers
+                weight = batch.answers if per == "sequence" else batch.answer_words
+                value = loss(model, batch) * weight
             value.backward()
-            sums.append((value.detach(), batch.answers))
+            sums.append((value.detach(), weight))
         history.append(mean_over_answers(trained, sums))
         torch.nn.utils.clip_grad_norm_(trained, clip)
         optimizer.step()
@@ -74,11 +77,11 @@ def train_steps(
 
 def mean_over_answers(trained: list[torch.nn.Parameter], sums: list[tuple[Tensor, int]]) -> float:
     """From the loss summed over the answers of each part, here and in other processes, to the mean: of loss and gradients."""
-    total, answers = reduce(torch.tensor(sums, dtype=torch.float64, device=trained[0].device).sum(0), "sum").tolist()
+    total, weight = reduce(torch.tensor(sums, dtype=torch.float64, device=trained[0].device).sum(0), "sum").tolist()
     for p in trained:
         if p.grad is not None:
-            p.grad = reduce(p.grad, "sum") / answers
-    return total / answers
+            p.grad = reduce(p.grad, "sum") / weight
+    return total / weight
 
 
 # -- what is learned -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Several processes, or several parts of a batch, train the same model as one process with all of it."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -91,6 +92,17 @@ def test_more_parts_than_rooms_are_refused():
         trained(accumulate=4)
 
 
+def test_parts_weigh_as_much_as_their_words_where_the_loss_is_per_word():
+    histories = []
+    for accumulate in (1, 3):
+        torch.manual_seed(0)
+        model = LeoVL("nano", channels=8, seed=3)
+        options = {"accumulate": accumulate, "warmup": 2, "quiet": True, "per": "token"}
+        loss = functools.partial(answer_loss, per="token")
+        histories.append(train_steps(model, lessons(model, rooms=3, budget=120), 3, loss, **options))
+    assert_close(*map(torch.tensor, histories), atol=1e-4, rtol=0)
+
+
 def test_losses_that_compare_inside_a_batch_are_nearly_the_same():
     """Alignment divides by sums over its part of the batch."""
     histories = []
@@ -98,7 +110,7 @@ def test_losses_that_compare_inside_a_batch_are_nearly_the_same():
         torch.manual_seed(0)
         model = LeoVL("nano", channels=8, seed=3)
         some = lessons(model, rooms=3, budget=120)
-        histories.append(train_steps(model, some, 3, tuning_loss, accumulate=accumulate, warmup=2, quiet=True))
+        histories.append(train_steps(model, some, 3, tuning_loss, accumulate=accumulate, warmup=2, quiet=True, per="token"))
     assert_close(*map(torch.tensor, histories), atol=0, rtol=0.1)
 
 
