@@ -126,7 +126,9 @@ def test_wrong_scenes_and_hallucinations_by_hand(made, table, monkeypatch):
 
     monkeypatch.setattr("leovl_mini.rivals.predict", always_yes)
     monkeypatch.setattr("leovl_mini.rivals.contrast_log_probs", lambda *_: torch.zeros(3, 0))
-    values = measure(None, FeatureCache(made / "cache").scene, {"absent": absent, "scannet": examples}, [], "scannet")
+    values = measure(
+        LeoVL("nano", channels=8), FeatureCache(made / "cache").scene, {"absent": absent, "scannet": examples}, [], "scannet"
+    )
     assert all(v == 1 for _, v in values["hallucination"]) and len(values["hallucination"]) == len(absent)
     assert [v for _, v in values["EM, scannet"]] == [e.answers[0] == "yes" for e in examples]
     for name in shown[1].keys() & shown[2].keys():
