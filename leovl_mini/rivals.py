@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ import torch
 from tqdm import tqdm
 
 from leovl_mini.checkpoints import load_weights, save_weights
+from leovl_mini.contrasts import contrast_log_probs, contrasts, edit_outcomes
 from leovl_mini.data import FeatureCache
 from leovl_mini.evaluate import Seen, predict, scenes_for
 from leovl_mini.examples import Example
 from leovl_mini.files import finished_files
+from leovl_mini.grpo import grpo_loss, own_answers
 from leovl_mini.lessons import moved
 from leovl_mini.metrics import clustered_bootstrap, exact_match, exact_match_refined, normalise
 from leovl_mini.model import LeoVL
@@ -29,25 +32,37 @@ from leovl_mini.rooms.corpus import Corpus
 from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.quality import domain as domain_of
 from leovl_mini.scene import CaptureError
-from leovl_mini.scenedpo import METHODS, contrast_log_probs, contrasts, edit_outcomes, own_answers, post_train
+from leovl_mini.scenedpo import PairLessons, Reference, preference_loss, sft_loss
 from leovl_mini.stages import Progress, refuse_other_features
+from leovl_mini.training import train_steps
 
+METHODS = {  # the weights of the three losses; GRPO has rewards instead
+    "sft": {"w_a": 0.0, "w_s": 0.0, "w_nll": 1.0},
+    "answer dpo": {"w_a": 1.0, "w_s": 0.0, "w_nll": 1.0},
+    "no nll": {"w_a": 1.0, "w_s": 1.0, "w_nll": 0.0},
+    "scenedpo": {"w_a": 1.0, "w_s": 1.0, "w_nll": 1.0},
+    "grpo": {},
+}
 RIVALS = ("baseline", *METHODS)
 Sets = dict[str, list[Example]]
 Values = dict[str, list[tuple[str, float]]]  # {measure: (room, value) of every question or pair}
 
 
-class Dynamics(Progress):
-    """The curves of a run, in a JSON file: the contrasts of held-out pairs, now and then."""
+def post_train(
+    model: LeoVL, pairs: Sequence[Pair], seen: Seen, method: str = "scenedpo", steps: int = 200, rate: float = 1e-4,
+    rooms: int = 8, seed: int = 0, beta_a: float = 0.1, beta_s: float = 0.1, augment: bool = True,
+    checkpoint: Path | None = None, **options,
+) -> list[float]:  # fmt: skip
+    """Train a tuned model by one of ``METHODS``; returns the loss of every step. ``options`` are those of ``train_steps``.
 
-    def __init__(self, file: Path, pairs: Sequence[Pair], seen: Seen):
-        super().__init__(file, [], seen)
-        self.pairs, self.seen = pairs, seen
-
-    def watch(self, model: LeoVL, step: int) -> None:
-        row = {"step": step, **contrasts(model, self.pairs, self.seen)}
-        self.scores = [r for r in self.scores if r["step"] < step] + [row]
-        self.write({})
+    With ``checkpoint`` it goes on where it stopped; ``model`` must then be the one it started from, which is the reference.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
+    lessons = PairLessons(model, seen, pairs, rooms, seed, turn=augment, plain=0.3 if augment else 1.0)
+    preference = partial(preference_loss, reference=Reference(model), beta_a=beta_a, beta_s=beta_s, **METHODS[method])
+    loss = {"sft": sft_loss, "grpo": grpo_loss}.get(method, preference)
+    return train_steps(model, lessons, steps, loss, rate=rate, checkpoint=checkpoint, **options)
 
 
 def prefer(
@@ -60,7 +75,8 @@ def prefer(
     """
     torch.manual_seed(seed)
     model = load_weights(start, pick_device("auto"))
-    checkpoint, dynamics = out.with_suffix(".checkpoint"), Dynamics(out.with_suffix(".progress.json"), held, seen)
+    checkpoint = out.with_suffix(".checkpoint")
+    dynamics = Progress(out.with_suffix(".progress.json"), lambda model: contrasts(model, held, seen))
     if held and not dynamics.scores:
         dynamics.watch(model, 0)
     losses = post_train(
@@ -174,7 +190,8 @@ def rivals(
             trained, made = prefer(start, pairs, seen, file.with_suffix(".safetensors"), method, steps, seed, **options)
         write(file, {**made, "values": measure(trained, seen, sets, held, domain)})
     counts = {"pairs": Counter(p.type for p in pairs), "wrong answers": Counter(p.reason for p in pairs)}
-    command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps}"
+    command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps} --rate {rate}"
+    command += f" --beta {beta} --questions {questions} --domain {domain} --split {split} --methods {','.join(methods)}"
     table = {"command": command, **settings, **counts, "seeds": seeds, "hardware": hardware()}
     table["results"] = summarised([json.loads(file.read_text()) for file in runs])
     write(out / "rivals.json", table)

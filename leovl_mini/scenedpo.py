@@ -12,11 +12,8 @@ Values of β and w, the rate and the pairs are not published; those here are our
 
 import copy
 import dataclasses
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,24 +21,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from leovl_mini.evaluate import Seen, main_score, predict
+from leovl_mini.evaluate import Seen
 from leovl_mini.examples import Example
 from leovl_mini.lessons import Lessons, chosen, moved, turned_example, turned_tokens
 from leovl_mini.lora import add_lora, merge_lora
-from leovl_mini.metrics import exact_match, normalise
 from leovl_mini.model import LeoVL
 from leovl_mini.pairs import Pair
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.tokens import SceneTokens
-from leovl_mini.training import train_steps
-
-METHODS = {  # the weights of the three losses; GRPO has rewards instead
-    "sft": {"w_a": 0.0, "w_s": 0.0, "w_nll": 1.0},
-    "answer dpo": {"w_a": 1.0, "w_s": 0.0, "w_nll": 1.0},
-    "no nll": {"w_a": 1.0, "w_s": 1.0, "w_nll": 0.0},
-    "scenedpo": {"w_a": 1.0, "w_s": 1.0, "w_nll": 1.0},
-    "grpo": {},
-}
 
 # -- pairs in batches ------------------------------------------------------------------------------------------------------------
 
@@ -178,140 +165,3 @@ def sft_loss(model: LeoVL, batch: PairBatch) -> Tensor:
     """L_NLL alone needs neither wrong answers nor wrong scenes."""
     scenes, turns = batch.scenes[: batch.answers], batch.turns[: batch.answers]
     return -sequence_log_probs(model, scenes, [[accept] for accept, _ in turns]).mean()
-
-
-# -- GRPO ------------------------------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def sample(
-    model: LeoVL, scenes: Sequence[SceneTokens], asked: Sequence[Turn], group: int, seed: int, max_new_tokens: int = 12,
-    temperature: float = 1.0,
-) -> list[list[Turn]]:  # fmt: skip
-    """``group`` sampled answers to the question of each turn, one turn a scene; whatever answer the turn had is dropped.
-
-    All are turns of one packed batch, which is read again for every word: a scene is read once for its group.
-    """
-    random = torch.Generator(model.volume.device).manual_seed(seed)
-    end = model.tokenizer.eos_token_id
-    written = [[t.ids[: t.answer_start] for _ in range(group)] for t in asked]
-    flat, starts = [ids for row in written for ids in row], [t.answer_start for t in asked for _ in range(group)]
-    for _ in range(max_new_tokens):
-        # an end is put behind every turn as the only word to be foretold
-        turns = [[Turn([*ids, end], len(ids), t.places) for ids in row] for row, t in zip(written, asked, strict=True)]
-        packed = model.pack(scenes, turns)
-        hidden = model.language.get_decoder()(
-            inputs_embeds=packed.embeddings, attention_mask=packed.mask(), position_ids=packed.positions, use_cache=False
-        ).last_hidden_state
-        logits = model.language.get_output_embeddings()(hidden[:, :-1][packed.learned[:, 1:]]).float()
-        words = torch.multinomial((logits / temperature).softmax(-1), 1, generator=random)[:, 0].tolist()
-        for ids, start, word in zip(flat, starts, words, strict=True):
-            if end not in ids[start:]:
-                ids.append(word)
-        if all(end in ids[start:] for ids, start in zip(flat, starts, strict=True)):
-            break
-    return [[Turn(ids, t.answer_start, t.places) for ids in row] for row, t in zip(written, asked, strict=True)]
-
-
-def answer_text(model: LeoVL, turn: Turn) -> str:
-    return model.tokenizer.decode(turn.ids[turn.answer_start :], skip_special_tokens=True).strip()
-
-
-def advantages(rewards: Float[Tensor, "B G"]) -> Float[Tensor, "B G"]:
-    """How much better an answer is than its group, in standard deviations; 0 where all are alike."""
-    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-6)
-
-
-def grpo_loss(model: LeoVL, batch: PairBatch, group: int = 8) -> Tensor:
-    """Policy gradient on the model's own answers with exact match as reward (GRPO, Shao et al. 2024). Answers serve for one step,
-    so the ratio to the policy that wrote them is 1 and nothing is clipped; no KL term."""
-    scenes, asked = batch.scenes[: batch.answers], [turns[0] for turns in batch.turns[: batch.answers]]
-    turns = sample(model, scenes, asked, group, batch.seed)
-    rewards = [
-        [float(exact_match(answer_text(model, t), e.answers)) for t in row] for row, e in zip(turns, batch.examples, strict=True)
-    ]
-    log_probs = sequence_log_probs(model, scenes, turns).view(batch.answers, group)
-    return -(advantages(torch.tensor(rewards, device=log_probs.device)) * log_probs).mean()
-
-
-# -- post-training ---------------------------------------------------------------------------------------------------------------
-
-
-def post_train(
-    model: LeoVL, pairs: Sequence[Pair], seen: Seen, method: str = "scenedpo", steps: int = 200, rate: float = 1e-4,
-    rooms: int = 8, seed: int = 0, beta_a: float = 0.1, beta_s: float = 0.1, augment: bool = True,
-    checkpoint: Path | None = None, **options,
-) -> list[float]:  # fmt: skip
-    """Train a tuned model by one of ``METHODS``; returns the loss of every step. ``options`` are those of ``train_steps``.
-
-    With ``checkpoint`` it goes on where it stopped; ``model`` must then be the one it started from, which is the reference.
-    """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
-    lessons = PairLessons(model, seen, pairs, rooms, seed, turn=augment, plain=0.3 if augment else 1.0)
-    preference = partial(preference_loss, reference=Reference(model), beta_a=beta_a, beta_s=beta_s, **METHODS[method])
-    loss = {"sft": sft_loss, "grpo": grpo_loss}.get(method, preference)
-    return train_steps(model, lessons, steps, loss, rate=rate, checkpoint=checkpoint, **options)
-
-
-# -- evaluation ------------------------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def contrast_log_probs(model: LeoVL, pairs: Sequence[Pair], seen: Seen, size: int = 8) -> Float[Tensor, "3 N"]:
-    """``pair_log_probs`` of N pairs on whole scenes, ``size`` pairs at once."""
-    model.eval()
-    lessons, found = PairLessons(model, seen, pairs, turn=False, plain=1.0), []
-    for some in (pairs[start : start + size] for start in range(0, len(pairs), size)):
-        batch = lessons.collect(some, [np.random.default_rng(0)] * len(some))
-        found.append(pair_log_probs(model, batch.to(model.volume.device)).cpu())
-    return torch.cat(found, dim=1)
-
-
-def contrasts(model: LeoVL, pairs: Sequence[Pair], seen: Seen, size: int = 8) -> dict[str, dict[str, int | float]]:
-    """{type of wrong scene: {"pairs", "answer", "scene", "gap"}} on whole scenes.
-
-    "answer": share of pairs with π(a✓|s✓) > π(a✗|s✓); "scene": with π(a✓|s✓) > π(a✓|s✗); "gap": the mean of log π(a✓|s✓) -
-    log π(a✓|s✗), in nats, 0 for a model that does not look.
-    """
-    found = defaultdict(list)
-    for pair, column in zip(pairs, contrast_log_probs(model, pairs, seen, size).T.tolist(), strict=True):
-        found[pair.type].append(column)
-    rows = {}
-    for type, columns in sorted(found.items()):
-        right, wrong_answer, wrong_scene = np.array(columns).T
-        rates = {"answer": right > wrong_answer, "scene": right > wrong_scene, "gap": right - wrong_scene}
-        rows[type] = {"pairs": len(columns), **{k: round(float(v.mean()), 4) for k, v in rates.items()}}
-    return rows
-
-
-def edit_outcomes(predictions: Sequence[str], examples: Sequence[Example]) -> dict[str, tuple[bool, bool]]:
-    """{minimal edit: (right both before and after the edit that matters, same answer before and after the one that does not)}.
-    ``examples`` are those of a split ``pairs-*``."""
-    found: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
-    for prediction, example in zip(predictions, examples, strict=True):
-        right = main_score(prediction, example) == 1
-        found[example.derivation["pair"]][example.derivation["role"]] = normalise(prediction), right
-    return {k: (p["base"][1] and p["flip"][1], p["base"][0] == p["same"][0]) for k, p in found.items()}
-
-
-def edit_scores(predictions: Sequence[str], examples: Sequence[Example]) -> dict[str, int | float]:
-    """The shares of ``edit_outcomes``. An answer that merely changes is rewarded by "pair accuracy", and not by "invariance"."""
-    both, same = zip(*edit_outcomes(predictions, examples).values(), strict=True)
-    return {"pairs": len(both), "pair accuracy": float(np.mean(both)), "invariance": float(np.mean(same))}
-
-
-def hallucination(predictions: Sequence[str], examples: Sequence[Example]) -> float:
-    """How often "yes" is said of what is not there: the share of the questions of existence whose answer is no. NaN without any."""
-    absent = [p for p, e in zip(predictions, examples, strict=True) if e.kind == "existence" and e.answers[0] == "no"]
-    return sum(normalise(p) == "yes" for p in absent) / len(absent) if absent else float("nan")
-
-
-def own_answers(model: LeoVL, seen: Seen, examples: Sequence[Example], samples: int = 0, seed: int = 0) -> dict[str, list[str]]:
-    """{id of example: the model's answers}: the greedy one, then so many sampled ones; what wrong answers are taken from first."""
-    scenes = {e.scene: seen(e.scene).tokens for e in examples}
-    own = {e.id: [p] for e, p in zip(examples, predict(model, scenes, examples), strict=True)}
-    for i, example in enumerate(examples if samples else ()):
-        asked = [encode(example, model.tokenizer, model.prompt_style)]
-        own[example.id] += [answer_text(model, t) for t in sample(model, [scenes[example.scene]], asked, samples, seed + i)[0]]
-    return own

@@ -40,7 +40,7 @@ def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: b
     lessons = Lessons(model, seen, examples, kind="objects", budget=220, seed=seed, crowd=3 * steps // 8, lists=LISTED)
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
     asked = watched(rooms, watch, kinds_left_out=UNSEEN_IN_WORDS)
-    progress = Progress(progress_file(out), asked, lambda name: objects_as_symbols(seen(name).objects, lessons.vocabulary))
+    progress = Progress(progress_file(out), scorer(asked, lambda n: objects_as_symbols(seen(n).objects, lessons.vocabulary)))
     return timed(model, lessons, steps, symbolic_loss, out, command, progress, rate=2e-3, warmup=30, quiet=quiet, per="token")
 
 
@@ -81,7 +81,7 @@ def tune(
     command += f" --per {per}" if per != "token" else ""
     loss = blind_loss if blind else tuning_loss
     asked = [e for e in watched(rooms, watch, domain) if e.scene in features]
-    progress = Progress(progress_file(out), asked, lambda name: None if blind else features.scene(name).tokens)
+    progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
     return timed(model, lessons, steps, functools.partial(loss, per=per), out, command, progress, **options)
 
 
@@ -100,10 +100,10 @@ def refuse_other_features(features: FeatureCache, preset: str) -> None:
 
 
 class Progress:
-    """The curves of a run, in a JSON file: losses, minutes, and now and then the scores of short answers about unseen rooms."""
+    """The curves of a run, in a JSON file: losses, minutes, and what ``score`` says of the model now and then."""
 
-    def __init__(self, file: Path, examples: list[Example], shown: Callable[[str], SceneTokens | Symbols | None]):
-        self.file, self.examples, self.shown = file, examples, {name: shown(name) for name in {e.scene for e in examples}}
+    def __init__(self, file: Path, score: Callable[[LeoVL], dict]):
+        self.file, self.score = file, score
         before = json.loads(file.read_text()) if file.exists() else {"scores": [], "minutes": 0.0}
         self.scores, self.before, self.start = before["scores"], before["minutes"], time.perf_counter()
 
@@ -112,16 +112,25 @@ class Progress:
         return round(self.before + (time.perf_counter() - self.start) / 60, 1)
 
     def watch(self, model: LeoVL, step: int) -> None:
-        if self.examples:
-            result = summarise(predict(model, self.shown, self.examples), self.examples)
-            self.scores = [r for r in self.scores if r["step"] < step]
-            self.scores.append({"step": step, "minutes": self.minutes(), **{kind: r["score"] for kind, r in result.items()}})
+        self.scores = [r for r in self.scores if r["step"] < step]
+        self.scores.append({"step": step, "minutes": self.minutes(), **self.score(model)})
         self.write({})
 
     def write(self, note: dict) -> None:
         with finished_files(self.file.parent) as partial:
             text = json.dumps({**note, "minutes": self.minutes(), "scores": self.scores})
             (partial / self.file.name).write_text(text + "\n")
+
+
+def scorer(examples: list[Example], shown: Callable[[str], SceneTokens | Symbols | None]) -> Callable[[LeoVL], dict]:
+    """{kind: score} of a model's answers to examples, whatever it is shown of their scenes; {} without examples."""
+    scenes = {name: shown(name) for name in {e.scene for e in examples}}
+
+    def score(model: LeoVL) -> dict:
+        result = summarise(predict(model, scenes, examples), examples) if examples else {}
+        return {kind: row["score"] for kind, row in result.items()}
+
+    return score
 
 
 def watched(rooms: Corpus, count: int, domain: str = "", kinds_left_out: tuple[str, ...] = ()) -> list[Example]:

@@ -20,3 +20,17 @@ def hololens_room() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real capture at {path}; set LEOVL_REAL_DATA to a folder that holds real_rgbd/hololens_room")
     return path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A preset "tiny": smol with a pre-trained language model of two layers."""
+    from tiny_models import save_llama  # the package is imported after the type checker's hook
+
+    from leovl_mini.presets import PRESETS
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_llama(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"})
+        yield folder

@@ -8,7 +8,6 @@ from random_inputs import random_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_training import lessons
-from tiny_models import save_llama
 from torch import Tensor
 from torch.testing import assert_close
 from typer.testing import CliRunner
@@ -27,15 +26,7 @@ from leovl_mini.stages import tune
 from leovl_mini.training import answer_loss, train_steps
 from leovl_mini.weights import WeightsMissing, packaged_file
 
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny(tmp_path_factory):
-    """A preset "tiny": smol with a pre-trained language model of two layers."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_llama(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"})
-        yield folder
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture

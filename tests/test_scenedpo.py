@@ -7,48 +7,31 @@ import numpy as np
 import pytest
 import torch
 from random_inputs import devices, random_tokens
-from tiny_models import save_llama
 from torch import Tensor
 from torch.testing import assert_close
 
 from leovl_mini.checkpoints import restore
+from leovl_mini.contrasts import contrasts, edit_scores, hallucination
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
+from leovl_mini.grpo import advantages, answer_text, grpo_loss, own_answers, sample
 from leovl_mini.lora import add_lora
 from leovl_mini.model import LeoVL
 from leovl_mini.pairs import Pair
-from leovl_mini.presets import PRESETS
 from leovl_mini.prompts import encode
+from leovl_mini.rivals import METHODS, post_train
 from leovl_mini.scenedpo import (
-    METHODS,
     PairBatch,
     PairLessons,
     Reference,
-    advantages,
-    answer_text,
-    contrasts,
-    edit_scores,
-    grpo_loss,
-    hallucination,
-    own_answers,
     pair_log_probs,
-    post_train,
     preference_loss,
-    sample,
     scenedpo_loss,
     sequence_log_probs,
     sft_loss,
-)  # fmt: skip
+)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny(tmp_path_factory):
-    """A preset "tiny": a pre-trained language model of two layers."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_llama(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"})
-        yield
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture
@@ -449,7 +432,7 @@ def test_advantages_compare_within_the_group():
 
 def fixed_samples(model: LeoVL, monkeypatch, *answers: str):
     turns = [encode(PAIRS[1].example, model.tokenizer, answer=a) for a in answers]
-    monkeypatch.setattr("leovl_mini.scenedpo.sample", lambda *_: [turns])
+    monkeypatch.setattr("leovl_mini.grpo.sample", lambda *_: [turns])
     return turns
 
 
