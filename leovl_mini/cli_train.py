@@ -71,7 +71,7 @@ def make_tokenizer(corpus: CorpusPath, out: Annotated[Path, typer.Option(help="T
 def train_symbolic(
     corpus: CorpusPath,
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    steps: Steps = 1000,
+    steps: Steps = 2400,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     watch: Watch = 16,
 ) -> None:
@@ -87,7 +87,7 @@ def train_tune(
     cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
-    steps: Steps = 800,
+    steps: Steps = 1000,
     align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 500,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,

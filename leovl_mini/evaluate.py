@@ -209,8 +209,8 @@ def sample_world(features: FeatureCache, areas: dict[str, list[dict]], name: str
 
 
 def bundled(model: LeoVL) -> tuple[Seen, list[Example], Callable[[str], World]]:
-    """The bundled rooms, perceived when first asked for, with their examples and truths. All of them are training rooms of the
-    corpus."""
+    """The bundled rooms, perceived when first asked for, with their examples and truths; nothing has learned from them
+    (``stages.taught``)."""
     encoder = load_encoder(get_preset(model.preset)["encoder"], get_preset(model.preset)["longest_side"])
     folders = sorted((samples_folder() / "rooms").iterdir())
     seen = functools.cache(lambda name: perceive(load_scene(samples_folder() / "rooms" / name), encoder, model.representation))

@@ -1,4 +1,4 @@
-"""Lessons: rooms with their questions, batch after batch. Rooms are turned and recoloured, so that none is ever met twice."""
+"""Lessons: rooms with their questions, batch after batch. Rooms are turned and things renamed, so that none is ever met twice."""
 
 import dataclasses
 import math
@@ -17,7 +17,8 @@ from leovl_mini.examples import Example
 from leovl_mini.lists import EVERYTHING, inventory, list_question
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
-from leovl_mini.rooms.furniture import COLOURS
+from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, PATTERNS, SMALL, STATES
+from leovl_mini.rooms.questions import plural
 from leovl_mini.scene import RELATIONS, Object
 from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, scattered, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
@@ -55,7 +56,8 @@ class Lessons:
 
     ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so many tokens and
     words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
-    ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``recolour``: in scenes made of words, colours trade names.
+    ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``rename``: in rooms made
+    of words names are traded, see ``renamed``.
     ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a third of so many steps everything is to be
     listed, and nothing else is asked. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an
     object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are
@@ -65,19 +67,19 @@ class Lessons:
 
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
-        budget: int = 360, seed: int = 0, turn: bool = True, recolour: bool = True, weights: dict[str, float] | None = None,
+        budget: int = 360, seed: int = 0, turn: bool = True, rename: bool = False, weights: dict[str, float] | None = None,
         crowd: int = 0, plain: float = 0.3, lists: float = 0.0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.recolour, self.crowd, self.plain, self.lists = turn, recolour and kind != "image", crowd, plain, lists
+        self.turn, self.rename, self.crowd, self.plain, self.lists = turn, rename, crowd, plain, lists
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
         self.examples, self.weights = dict(by_scene), weights or {}
         self.names = sorted(self.examples)
         self.encoded: dict[tuple[str, int], Turn] = {}
-        self.colours = torch.tensor([i for c in COLOURS for i in self.vocabulary.ids(c)])
+        self.traded = [torch.tensor(some) for some in traded_names(self.vocabulary)]
 
     def __len__(self) -> int:
         return sum(map(len, self.examples.values()))
@@ -116,12 +118,8 @@ class Lessons:
             turns = [dataclasses.replace(turn, ids=turn.ids[:left])]
         else:
             turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng, left)]
-        if self.recolour:
-            swap = torch.arange(len(self.tokenizer) + 1)  # one more: -1 stays -1
-            swap[-1] = -1
-            swap[self.colours] = self.colours[torch.from_numpy(rng.permutation(len(self.colours)))]
-            words = Symbols(swap[words.words], words.centers)
-            turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
+        if self.rename:
+            words, turns = renamed(words, turns, self.traded, len(self.tokenizer), rng)
         return (seen.tokens if self.kind == "image" else words), turns, words
 
     def draw(self, some: list[Example], quarters: int, rng: np.random.Generator, left: int) -> list[Example]:
@@ -153,6 +151,31 @@ def with_supports(ids: set[int], objects: list[Object]) -> set[int]:
         holder = {int(item.attributes[r]) for r in RELATIONS if r in item.attributes}
         ids = ids | holder if item.id in ids else ids | {item.id} if holder & ids else ids
     return ids
+
+
+# -- trading names ---------------------------------------------------------------------------------------------------------------
+
+
+def traded_names(vocabulary: Vocabulary) -> list[list[list[int]]]:
+    """Groups of token ids that may trade places: colours, patterns, states, categories. A row is a name, here with its plural."""
+    named = [[(word,) for word in some] for some in (COLOURS, PATTERNS, STATES)]
+    named.append([(c, plural(c)) for c in (*LARGE, *SMALL, *FIXED)])
+    spelled = [[[vocabulary.ids(word) for word in row] for row in some] for some in named]
+    return [[[ids[0] for ids in row] for row in some if all(len(ids) == 1 for ids in row)] for some in spelled]
+
+
+def renamed(
+    words: Symbols, turns: list[Turn], traded: list[Tensor], size: int, rng: np.random.Generator
+) -> tuple[Symbols, list[Turn]]:  # fmt: skip
+    """Chairs become mugs and red becomes blue, in the scene and in what is said of it. All answers stay true, and no room can be
+    known by heart: without this, a nano learns what is in the rooms of its lessons instead of learning to look. ``traded``: groups
+    of (N,F) token ids, from ``traded_names``; ``size``: of the vocabulary."""
+    swap = torch.arange(size + 1)  # one more: -1 stays -1
+    swap[-1] = -1
+    for some in traded:
+        swap[some] = some[torch.from_numpy(rng.permutation(len(some)))]
+    turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
+    return Symbols(swap[words.words], words.centers), turns
 
 
 # -- turning a room by quarters of a circle --------------------------------------------------------------------------------------

@@ -78,7 +78,8 @@ def write_rows(path: Path, note: dict, key: str, rows: list[dict]) -> None:
 
 def hardware() -> str:
     """The device that measurements were made on, in words."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    cores = f"{os.cpu_count()} CPU cores with {torch.backends.cpu.get_cpu_capability()}"  # of which speed depends most
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
     return f"{device}, {platform.machine()}, torch {torch.__version__.split('+')[0]}"
 
 

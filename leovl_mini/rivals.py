@@ -33,7 +33,7 @@ from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.quality import domain as domain_of
 from leovl_mini.scene import CaptureError
 from leovl_mini.scenedpo import PairLessons, Reference, preference_loss, sft_loss
-from leovl_mini.stages import Progress, refuse_other_features
+from leovl_mini.stages import Progress, refuse_other_features, taught
 from leovl_mini.training import train_steps
 
 METHODS = {  # the weights of the three losses; GRPO has rewards instead
@@ -171,7 +171,7 @@ def rivals(
         return dataclasses.replace(found, tokens=moved(found.tokens, model.volume.device))
 
     world = worlds(rooms)
-    own, edited = ([e for e in rooms.examples(s) if domain_of(e) == domain and e.task == "qa"] for s in (split, "pairs-train"))
+    own, edited = ([e for e in taught(rooms, s) if domain_of(e) == domain and e.task == "qa"] for s in (split, "pairs-train"))
     kinds = {e.kind for e in own}
     if not kinds:
         raise CaptureError(f"{corpus} has no questions of split {split} and domain {domain}")

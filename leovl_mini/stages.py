@@ -20,6 +20,7 @@ from leovl_mini.model import LeoVL
 from leovl_mini.presets import get_preset
 from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.samples import is_bundled
 from leovl_mini.scene import CaptureError
 from leovl_mini.symbolic import Symbols, objects_as_symbols
 from leovl_mini.tokens import SceneTokens
@@ -31,13 +32,15 @@ LISTED = 0.2  # share of the rooms in which lists are asked for
 WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planning": 0.5, "dialogue": 0.5}
 
 
-def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
+def symbolic(corpus: Path, out: Path, steps: int = 2400, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
     """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps."""
     torch.manual_seed(seed)
     model, rooms = LeoVL("nano", seed=seed), Corpus(corpus)
-    examples = [e for e in rooms.examples("train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
+    examples = [e for e in taught(rooms, "train") if e.task == "qa" and e.kind not in UNSEEN_IN_WORDS]
     seen = functools.cache(functools.partial(described, rooms))
-    lessons = Lessons(model, seen, examples, kind="objects", budget=220, seed=seed, crowd=3 * steps // 8, lists=LISTED)
+    lessons = Lessons(
+        model, seen, examples, kind="objects", rooms=24, budget=320, seed=seed, crowd=3 * steps // 8, lists=LISTED, rename=True
+    )
     command = f"leovl-mini train symbolic CORPUS --steps {steps} --seed {seed}"
     asked = watched(rooms, watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, lambda n: objects_as_symbols(seen(n).objects, lessons.vocabulary)))
@@ -45,7 +48,7 @@ def symbolic(corpus: Path, out: Path, steps: int = 1000, seed: int = 0, quiet: b
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 800, align: int = 500, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1000, align: int = 500, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "", watch: int = 16, per: str = "token",
 ) -> dict:  # fmt: skip
@@ -63,13 +66,12 @@ def tune(
     if start:
         restore(start, model)
     rooms = Corpus(corpus)
-    examples = [e for e in rooms.examples(split) if e.task in TASKS and e.scene.startswith(domain)]
+    examples = [e for e in taught(rooms, split) if e.task in TASKS and e.scene.startswith(domain)]
     examples = [e for e in examples if e.scene in features]
     if not examples:
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
-    lessons = Lessons(
-        model, features.scene, examples, rooms=tuning["rooms"], budget=tuning["budget"], seed=seed, weights=WEIGHTS, lists=LISTED
-    )
+    size = {"rooms": tuning["rooms"], "budget": tuning["budget"]}
+    lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=LISTED)
     if align and not blind and not out.exists():
         pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
         train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet)
@@ -83,6 +85,11 @@ def tune(
     asked = [e for e in watched(rooms, watch, domain) if e.scene in features]
     progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
     return timed(model, lessons, steps, functools.partial(loss, per=per), out, command, progress, **options)
+
+
+def taught(rooms: Corpus, split: str) -> list[Example]:
+    """The examples of a split, without the rooms that travel with the package: those stay unseen."""
+    return [e for e in rooms.examples(split) if not is_bundled(e.scene)]
 
 
 def progress_file(out: Path) -> Path:

@@ -14,7 +14,7 @@ from leovl_mini.data import FeatureCache, described
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.stages import Progress, scorer
+from leovl_mini.stages import Progress, scorer, taught
 from leovl_mini.weights import file_sha256
 
 
@@ -60,10 +60,10 @@ def test_the_blind_control_never_sees_a_scene(made):
 
 
 def test_a_run_can_be_kept_to_one_domain_and_split(made):
-    kept = ["--split", "skewed-train", "--domain", "scannet"]
+    kept = ["--split", "skewed-train", "--domain", "rscan"]
     start = ["train", "tune", made / "corpus", "--cache", made / "cache", "--steps", 1, "--align", 0]
     run(*start, "--out", made / "d1.safetensors", *kept)
-    assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain scannet")
+    assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain rscan")
     result = CliRunner().invoke(app, [str(a) for a in [*start, "--out", made / "no.safetensors", "--domain", "moon"]])
     assert "no examples of split train and domain moon" in str(result.exception)
 
@@ -95,6 +95,12 @@ def test_the_tokenizer_can_be_made_again(made):
     run("train", "tokenizer", made / "corpus", "--out", made / "words.json")
     vocabulary = json.loads((made / "words.json").read_text())["model"]["vocab"]
     assert " chair".replace(" ", "Ġ") in vocabulary and vocabulary["<pad>"] == 0
+
+
+def test_bundled_rooms_stay_unseen(made):
+    rooms = Corpus(made / "corpus")
+    left_out = {e.scene for e in rooms.examples("train")} - {e.scene for e in taught(rooms, "train")}
+    assert left_out == {"scannet_00000", "multiscan_00001", "arkitscenes_00000"} and taught(rooms, "train")
 
 
 def test_curves_are_written_and_go_on_after_an_interruption(made):

@@ -16,7 +16,7 @@ from leovl_mini.data import FeatureCache, SceneInput, make_cache, perceive, show
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.geometry import Patches
 from leovl_mini.language import AHEAD, POSE, SPOT
-from leovl_mini.lessons import Lessons, turned_example, turned_object, turned_tokens, with_supports
+from leovl_mini.lessons import Lessons, renamed, traded_names, turned_example, turned_object, turned_tokens, with_supports
 from leovl_mini.lists import LISTS
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
@@ -222,10 +222,10 @@ def test_shown_objects_are_those_with_the_most_patches():
     assert shown_objects(tokens, patches).tolist() == [[5, 2], [0, 0], [0, 0]]
 
 
-def test_recolouring_changes_scene_and_text_alike(model):
+def test_renaming_changes_scene_and_text_alike(model):
     """A question about a colour has the same answer in the scene's new words."""
-    colours = {model.tokenizer.decode([i]).strip(): i for i in lessons(model).colours.tolist()}
-    some = lessons(model, kind="objects", turn=False, rooms=3, budget=2000)
+    colours = {model.tokenizer.decode([i]).strip(): i for i in lessons(model).traded[0].flatten().tolist()}
+    some = lessons(model, kind="objects", turn=False, rooms=3, budget=2000, rename=True)
     checked = 0
     for step in range(4):
         batch = some.batch(step)
@@ -240,6 +240,26 @@ def test_recolouring_changes_scene_and_text_alike(model):
                         assert colours[match[2]] in rows[0]
                         checked += 1
     assert checked >= 5
+
+
+def test_names_trade_places_within_their_group_and_plurals_follow(model):
+    groups = [torch.tensor(some) for some in traded_names(Vocabulary(model.tokenizer))]
+    colours, patterns, states, categories = groups
+    assert [len(some) for some in groups[:3]] == [8, 3, 2] and len(categories) > 20
+    names = torch.cat([some[:, :1] for some in groups] + [torch.tensor([[-1], [5]])])
+    everything = Symbols(names, torch.zeros(len(names), 3))
+    turn = encode(Example("a", "s", "qa", "count", "How many chairs are near the chair?", ["3"]), model.tokenizer)
+    rng = np.random.default_rng(0)
+    words, (said,) = renamed(everything, [turn], groups, len(model.tokenizer), rng)
+    new = dict(zip(everything.words.flatten().tolist(), words.words.flatten().tolist(), strict=True))
+    for some in groups:
+        olds = some[:, 0].tolist()
+        assert sorted(new[i] for i in olds) == sorted(olds)
+    assert new[-1] == -1 and new[5] == 5 and sum(a != b for a, b in new.items()) > 20
+    plural_of = dict(categories.tolist())
+    chair = model.tokenizer(" chair", add_special_tokens=False).input_ids[0]
+    expected = {chair: new[chair], plural_of[chair]: plural_of[new[chair]]}
+    assert said.ids == [expected.get(i, i) for i in turn.ids] and said.ids != turn.ids
 
 
 # -- batches and the loop ----------------------------------------------------------------------------------------------------------
@@ -288,7 +308,7 @@ def test_a_share_of_the_rooms_is_asked_for_lists(model):
 
 def test_rooms_fill_up(model):
     """At first a room holds a few objects with what they lie on, and is asked about those; in the end everything is there."""
-    some = lessons(model, kind="objects", rooms=3, turn=False, recolour=False, crowd=100)
+    some = lessons(model, kind="objects", rooms=3, turn=False, crowd=100)
     early, late, whole = (sum(len(s) for s in some.batch(step).scenes) for step in (0, 60, 100))
     assert early < late <= sum(len(fake_scene(n)) for n in some.names) < whole  # in the end, several tokens each
     objects = room_objects()
@@ -299,8 +319,8 @@ def test_rooms_fill_up(model):
 
 
 def test_few_objects_are_not_asked_about_what_is_missing(model):
-    some = lessons(model, kind="objects", rooms=3, turn=False, recolour=False, crowd=30, budget=500)
-    colours = {model.tokenizer.decode([i]) for i in some.colours.tolist()}
+    some = lessons(model, kind="objects", rooms=3, turn=False, crowd=30, budget=500)
+    colours = {f" {name}" for name in COLOURS}
     asked = 0
     for step in range(12, 17):
         batch = some.batch(step)
@@ -395,9 +415,7 @@ def test_the_rate_rises_and_falls():
 def test_training_lowers_the_loss(kind, loss):
     model = LeoVL("nano", channels=8)
     torch.manual_seed(0)
-    history = train_steps(
-        model, lessons(model, kind=kind, turn=False, recolour=False, rooms=3), 40, loss, 3e-3, warmup=3, quiet=True
-    )
+    history = train_steps(model, lessons(model, kind=kind, turn=False, rooms=3), 40, loss, 3e-3, warmup=3, quiet=True)
     assert np.mean(history[-3:]) < 0.6 * np.mean(history[:3]) and model.trained
 
 

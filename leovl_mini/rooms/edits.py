@@ -8,7 +8,7 @@ import numpy as np
 from leovl_mini.examples import Example
 from leovl_mini.rooms.domains import expose
 from leovl_mini.rooms.facts import World
-from leovl_mini.rooms.furniture import COLOURS
+from leovl_mini.rooms.furniture import COLOURS, PATTERNS
 from leovl_mini.rooms.layout import HELD_OUT, place_again
 from leovl_mini.rooms.places import MOVABLE
 from leovl_mini.rooms.questions import derive
@@ -77,7 +77,7 @@ def flipped(room: Room, example: Example, rng: np.random.Generator) -> Room | No
     elif kind in ("existence", "count"):
         done = len(objects) > (kind == "count") and remove(edited, objects[-1])
     elif kind == "pattern":
-        others = [p for p in ("plain", "striped", "checked") if p != example.answers[0]]
+        others = [p for p in PATTERNS if p != example.answers[0]]
         done = change(edited, objects[0], "pattern", str(rng.choice(others)))
     elif kind == "state":
         done = change(edited, objects[0], "state", {"open": "closed", "closed": "open"}[example.answers[0]])

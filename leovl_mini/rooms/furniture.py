@@ -26,7 +26,7 @@ from leovl_mini.rooms.parts import (
 )
 from leovl_mini.rooms.small import FIXED, SMALL
 
-__all__ = ["COLOURS", "FIXED", "LARGE", "OPENABLE", "PATTERNED", "SMALL", "Kind", "Paint", "Part", "shelf"]
+__all__ = ["COLOURS", "FIXED", "LARGE", "OPENABLE", "PATTERNED", "PATTERNS", "SMALL", "STATES", "Kind", "Paint", "Part", "shelf"]
 
 TONES = [Paint(colour) for name, colour in COLOURS.items() if name not in ("white", "black")]  # of the books on a shelf
 DRAWERS = 0.4  # m, width of the drawer block on the right side of a desk
@@ -241,3 +241,4 @@ LARGE = {
 }
 PATTERNED = {"sofa", "armchair", "bed", "table", "desk", "cabinet", "nightstand", "tv stand", "bookshelf", "stool", "chair"}
 OPENABLE = ("cabinet", "nightstand", "tv stand", "fridge", "door")
+PATTERNS, STATES = ("plain", "striped", "checked"), ("open", "closed")

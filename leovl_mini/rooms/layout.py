@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from leovl_mini.rooms import places
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, OPENABLE, PATTERNED, SMALL, Paint, Part
+from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, OPENABLE, PATTERNED, PATTERNS, SMALL, STATES, Paint, Part
 from leovl_mini.rooms.parts import DARK
 from leovl_mini.rooms.places import FLAT_TOPS, MOVABLE, STACKABLE, Proposal, at_wall, freely, on_top, place
 from leovl_mini.rooms.room import Area, Room, within
@@ -147,9 +147,9 @@ def make_object(room: Room, category: str, rng: np.random.Generator, states: boo
             choices = [c for c in choices if c not in taken]
         item.attributes["colour"] = str(rng.choice(choices))
     if category in PATTERNED:
-        item.attributes["pattern"] = str(rng.choice(["plain", "striped", "checked"]))
+        item.attributes["pattern"] = str(rng.choice(PATTERNS))
     if states and category in OPENABLE:
-        item.attributes["state"] = str(rng.choice(["open", "closed"]))
+        item.attributes["state"] = str(rng.choice(STATES))
     return item
 
 
