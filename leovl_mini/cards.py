@@ -37,6 +37,10 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
     parts.append(
         "CORPUS: `leovl-mini rooms make --rooms 2000 --out CORPUS`. CACHE: `leovl-mini train features CORPUS --out CACHE`."
     )
+    if "PAIRS" in notes.get("note command", ""):
+        parts.append(
+            "PAIRS: `pairs.jsonl` in the folder that `leovl-mini train rivals CORPUS --cache CACHE --start ... --out FOLDER` fills."
+        )
     if results:
         scores, title = results["results"], f"Short answers about {results['rooms']} rooms of {results['split']}, percent right"
         parts.append(markdown(title, as_rows({k: scores[k] for k in SHOWN if k in scores})))

@@ -30,8 +30,7 @@ def train_prefer(
     from leovl_mini.pairs import load_pairs
     from leovl_mini.rivals import prefer
 
-    options = {"rate": rate, "beta_a": beta, "beta_s": beta}
-    _, made = prefer(start, load_pairs(pairs), FeatureCache(cache).scene, out, method, steps, seed, **options)
+    _, made = prefer(start, load_pairs(pairs), FeatureCache(cache).scene, out, method, steps, seed, rate, beta)
     console.print(f"{out}: {steps} steps, {made['minutes']:.1f} minutes", soft_wrap=True)
 
 

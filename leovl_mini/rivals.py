@@ -67,11 +67,11 @@ def post_train(
 
 def prefer(
     start: Path, pairs: Sequence[Pair], seen: Seen, out: Path, method: str = "scenedpo", steps: int = 200, seed: int = 0,
-    held: Sequence[Pair] = (), quiet: bool = False, **options: float,
+    rate: float = 5e-4, beta: float = 0.5, held: Sequence[Pair] = (), quiet: bool = False,
 ) -> tuple[LeoVL, dict]:  # fmt: skip
     """Post-train the weights ``start`` and write them to ``out``: (model, note with the contrasts of ``held`` over time).
 
-    ``options`` are those of ``post_train``, such as rate, beta_a, beta_s. An interrupted run goes on where it stopped.
+    ``beta`` is that of both contrasts. An interrupted run goes on where it stopped.
     """
     torch.manual_seed(seed)
     model = load_weights(start, pick_device("auto"))
@@ -80,10 +80,12 @@ def prefer(
     if held and not dynamics.scores:
         dynamics.watch(model, 0)
     losses = post_train(
-        model, pairs, seen, method, steps, seed=seed, checkpoint=checkpoint, every=max(steps // 8, 1), warmup=min(50, steps // 5),
-        quiet=quiet, watch=dynamics.watch if held else None, **options,
+        model, pairs, seen, method, steps, rate, seed=seed, beta_a=beta, beta_s=beta, checkpoint=checkpoint,
+        every=max(steps // 8, 1), warmup=min(50, steps // 5), quiet=quiet, watch=dynamics.watch if held else None,
     )  # fmt: skip
-    made = {"method": method, "steps": steps, "seed": seed, **options, "start": start.name, "hardware": hardware()}
+    command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
+    command += f" --rate {rate} --beta {beta} --seed {seed}"
+    made = {"method": method, "command": command, "steps": steps, "seed": seed, "hardware": hardware()}
     made["minutes"] = dynamics.minutes()
     save_weights(model, out, {k: str(v) for k, v in made.items()})
     for file in (checkpoint, dynamics.file):
@@ -186,8 +188,8 @@ def rivals(
             continue
         trained, made = model, {"method": method, "seed": seed}
         if method != "baseline":
-            options = {"rate": rate, "beta_a": beta, "beta_s": beta, "held": spread(held, 60), "quiet": quiet}
-            trained, made = prefer(start, pairs, seen, file.with_suffix(".safetensors"), method, steps, seed, **options)
+            where, watched = file.with_suffix(".safetensors"), spread(held, 60)
+            trained, made = prefer(start, pairs, seen, where, method, steps, seed, rate, beta, watched, quiet)
         write(file, {**made, "values": measure(trained, seen, sets, held, domain)})
     counts = {"pairs": Counter(p.type for p in pairs), "wrong answers": Counter(p.reason for p in pairs)}
     command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps} --rate {rate}"

@@ -83,7 +83,7 @@ def test_weights_and_curves_of_a_run(made, table):
     assert [row["step"] for row in run["dynamics"]] == [0, 1, 2] and len(run["losses"]) == 2
     weights = made / "runs" / "scenedpo-1.safetensors"
     start, trained = load_weights(made / "d1.safetensors"), load_weights(weights)
-    assert notes(weights)["method"] == "scenedpo" and notes(weights)["beta_a"] == "0.5"
+    assert notes(weights)["method"] == "scenedpo" and "--beta 0.5 --seed 1" in notes(weights)["command"]
     assert not torch.equal(start.language.lm_head.weight, trained.language.lm_head.weight)
     assert torch.equal(start.projector[1].weight, trained.projector[1].weight)
     assert not [f for f in (made / "runs").iterdir() if f.suffix == ".checkpoint" or "progress" in f.name]
@@ -151,4 +151,7 @@ def test_commands(made, table):
     one = ["--out", made / "one.safetensors", "--method", "grpo", "--steps", 1]
     result = run("prefer", made / "runs" / "pairs.jsonl", *where, *one)
     assert result.exit_code == 0 and "1 steps" in result.output and load_weights(made / "one.safetensors").trained
+    result = run("card", made / "one.safetensors", "one", "--out", made / "shelf")
+    card = (made / "shelf" / "one.md").read_text()
+    assert result.exit_code == 0 and "\nPAIRS: " in card and '--method "grpo" --steps 1 --rate 0.0005 --beta 0.5 --seed 0`' in card
     assert "grpo" in RIVALS and notes(made / "one.safetensors")["method"] == "grpo"

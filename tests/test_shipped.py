@@ -9,11 +9,12 @@ from leovl_mini.checkpoints import load_weights, notes, shipped
 from leovl_mini.data import FeatureCache
 from leovl_mini.evaluate import material, predict, scenes_for, summarise
 from leovl_mini.examples import load_examples
+from leovl_mini.rivals import RIVALS
 from leovl_mini.rooms.corpus import split_of
 from leovl_mini.samples import is_bundled, samples_folder
 from leovl_mini.weights import file_sha256
 
-NAMES = ("nano-symbolic", "nano", "nano-d1")
+NAMES = ("nano-symbolic", "nano", "nano-d1", "nano-scenedpo")
 
 
 @functools.cache
@@ -41,6 +42,17 @@ def test_the_curves_belong_to_the_weights():
     assert json.loads((tables / "nano.json").read_text())["trained"] == notes(shipped())
     for seeing, blind in (("nano", "blind"), ("nano2", "blind2")):  # the rival had the same lessons
         assert runs[blind]["command"].replace(" --blind", "").replace("blind", "nano") == runs[seeing]["command"]
+
+
+def test_the_comparison_is_whole_and_belongs_to_the_weights():
+    table = json.loads((samples_folder() / "tables" / "rivals.json").read_text())
+    assert set(table["results"]) == set(RIVALS) and table["start"] == "nano-d1.safetensors"
+    for method, row in table["results"].items():
+        seeds = 1 if method == "baseline" else 3
+        assert all(len(m["seeds"]) == seeds for m in row["measures"].values()) and len(row["dynamics"]) in (0, seeds)
+    made = notes(shipped("nano-scenedpo"))
+    assert made["method"] == "scenedpo" and made["steps"] == str(table["steps"]) and table["start"] in made["command"]
+    assert f"--rate {table['rate']} --beta {table['beta']} --seed {made['seed']}" in made["command"]
 
 
 def test_the_sample_is_whole_and_keeps_bundled_rooms_out():
