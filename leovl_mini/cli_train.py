@@ -97,6 +97,7 @@ def train_tune(
     split: Annotated[str, typer.Option(help="Which examples, such as skewed-train.")] = "train",
     domain: Annotated[str, typer.Option(help="Only rooms of this domain: scannet, rscan, multiscan or arkitscenes.")] = "",
     per: Annotated[Literal["token", "sequence"], typer.Option(help="Average the loss over words, or over answers.")] = "token",
+    everyday: Annotated[float, typer.Option(min=0, max=1, help="Share of questions asked in the shortest words.")] = 0.0,
     watch: Watch = 16,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
@@ -110,6 +111,7 @@ def train_tune(
         "domain": domain,
         "per": per,
         "watch": watch,
+        "everyday": everyday,
     }
     result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)

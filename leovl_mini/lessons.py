@@ -62,17 +62,18 @@ class Lessons:
     listed, and nothing else is asked. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an
     object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are
     asked for instead of questions, see lists.py. ``plain``: the share of tokens without objects, only floor and wall, that is
-    kept: they cost much and teach little.
+    kept: they cost much and teach little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
     """
 
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
         budget: int = 360, seed: int = 0, turn: bool = True, rename: bool = False, weights: dict[str, float] | None = None,
-        crowd: int = 0, plain: float = 0.3, lists: float = 0.0,
+        crowd: int = 0, plain: float = 0.3, lists: float = 0.0, everyday: float = 0.0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
         self.turn, self.rename, self.crowd, self.plain, self.lists = turn, rename, crowd, plain, lists
+        self.everyday = everyday
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
@@ -117,7 +118,10 @@ class Lessons:
             turn = encode(Example("", name, "qa", "list", question, [text]), self.tokenizer, self.style)
             turns = [dataclasses.replace(turn, ids=turn.ids[:left])]
         else:
-            turns = [self.encode(e, quarters) for e in self.draw(some, quarters, rng, left)]
+            drawn = self.draw(some, quarters, rng, left)
+            if self.everyday:
+                drawn = [shortest(e) if rng.random() < self.everyday else e for e in drawn]
+            turns = [self.encode(e, quarters) for e in drawn]
         if self.rename:
             words, turns = renamed(words, turns, self.traded, len(self.tokenizer), rng)
         return (seen.tokens if self.kind == "image" else words), turns, words
@@ -151,6 +155,22 @@ def with_supports(ids: set[int], objects: list[Object]) -> set[int]:
         holder = {int(item.attributes[r]) for r in RELATIONS if r in item.attributes}
         ids = ids | holder if item.id in ids else ids | {item.id} if holder & ids else ids
     return ids
+
+
+# -- in other words --------------------------------------------------------------------------------------------------------------
+
+EVERYDAY = {"existence": "Is there {a_thing}?", "count": "How many {things} are there?"}
+
+
+def shortest(example: Example) -> Example:
+    """A question in the words that come to mind first. The rooms' own wordings are longer, and a nano that has never met the short
+    ones misreads them."""
+    if example.task == "scene captioning":
+        return dataclasses.replace(example, question="What is in the room?", id=f"{example.id}, short")
+    if example.task != "qa" or example.kind not in EVERYDAY:
+        return example
+    question = EVERYDAY[example.kind].format(**example.derivation["slots"])
+    return dataclasses.replace(example, question=question, id=f"{example.id}, short")
 
 
 # -- trading names ---------------------------------------------------------------------------------------------------------------
@@ -190,6 +210,7 @@ def turned_point(point: tuple[float, ...] | list[float], quarters: int) -> list[
 
 def chosen(tokens: SceneTokens, kept: Bool[Tensor, "K"]) -> SceneTokens:
     """Some of the tokens. Representations that embed their patches' places (voxels) lose the patches of the others."""
+    kept = kept.to(tokens.features.device)
     number = kept.cumsum(0) - 1
     source = torch.where((tokens.source >= 0) & kept[tokens.source.clamp(min=0)], number[tokens.source.clamp(min=0)], -1)
     return dataclasses.replace(tokens, features=tokens.features[kept], centers=tokens.centers[kept], source=source)
@@ -199,7 +220,7 @@ def turned_tokens(tokens: SceneTokens, quarters: int) -> SceneTokens:
     """The cells of a grid around the origin fall on cells, so the features stay what they are (LEO's augmentation)."""
     if quarters == 0:
         return tokens
-    turn = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]).matrix_power(quarters)
+    turn = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], device=tokens.centers.device).matrix_power(quarters)
     points = None if tokens.points is None else tokens.points @ turn
     return dataclasses.replace(tokens, centers=tokens.centers @ turn, points=points)
 

@@ -50,12 +50,13 @@ def symbolic(corpus: Path, out: Path, steps: int = 2400, seed: int = 0, quiet: b
 def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1000, align: int = 500, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
-    domain: str = "", watch: int = 16, per: str = "token",
+    domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0,
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
     about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of
-    a step are the preset's; ``per``: how answers are averaged, see ``tuning_loss``. Runs on the GPU where there is one."""
+    a step are the preset's; ``per``: how answers are averaged, see ``tuning_loss``; ``everyday``: the share of
+    questions in the shortest words. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)
@@ -71,7 +72,7 @@ def tune(
     if not examples:
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
     size = {"rooms": tuning["rooms"], "budget": tuning["budget"]}
-    lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=LISTED)
+    lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=LISTED, everyday=everyday)
     if align and not blind and not out.exists():
         pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
         train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet)
@@ -80,7 +81,7 @@ def tune(
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per}
-    command += f" --per {per}" if per != "token" else ""
+    command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
     loss = blind_loss if blind else tuning_loss
     asked = [e for e in watched(rooms, watch, domain) if e.scene in features]
     progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))

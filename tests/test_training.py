@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from random_inputs import random_tokens
+from random_inputs import devices, random_tokens
 from torch.testing import assert_close
 
 from leovl_mini.checkpoints import restore
@@ -16,7 +16,18 @@ from leovl_mini.data import FeatureCache, SceneInput, make_cache, perceive, show
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.geometry import Patches
 from leovl_mini.language import AHEAD, POSE, SPOT
-from leovl_mini.lessons import Lessons, renamed, traded_names, turned_example, turned_object, turned_tokens, with_supports
+from leovl_mini.lessons import (
+    Lessons,
+    chosen,
+    moved,
+    renamed,
+    shortest,
+    traded_names,
+    turned_example,
+    turned_object,
+    turned_tokens,
+    with_supports,
+)
 from leovl_mini.lists import LISTS
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
@@ -260,6 +271,39 @@ def test_names_trade_places_within_their_group_and_plurals_follow(model):
     chair = model.tokenizer(" chair", add_special_tokens=False).input_ids[0]
     expected = {chair: new[chair], plural_of[chair]: plural_of[new[chair]]}
     assert said.ids == [expected.get(i, i) for i in turn.ids] and said.ids != turn.ids
+
+
+@pytest.mark.parametrize("device", devices())
+def test_tokens_are_chosen_and_turned_where_they_lie(device):
+    tokens, kept = random_tokens(6, 8), torch.tensor([True, False, True, True, False, True])
+    here = chosen(turned_tokens(tokens, 1), kept)
+    there = chosen(turned_tokens(moved(tokens, torch.device(device)), 1), kept)
+    assert there.centers.device.type == torch.device(device).type
+    assert_close(there.centers.cpu(), here.centers)
+    assert_close(there.features.cpu(), here.features)
+
+
+def test_everyday_words_ask_the_same(model):
+    """Questions of existence and number, and overviews, in the shortest words; the answer and everything else stays."""
+    for example in room_examples():
+        short = shortest(example)
+        assert short.answers == example.answers and short.derivation == example.derivation
+        if example.kind == "existence":
+            assert short.question == f"Is there {example.derivation['slots']['a_thing']}?"
+        elif example.kind == "count":
+            assert short.question == f"How many {example.derivation['slots']['things']} are there?"
+        elif example.task == "scene captioning":
+            assert short.question == "What is in the room?"
+        else:
+            assert short == example
+    asked = {share: "".join(model.tokenizer.decode(t.ids) for step in range(6) for turns in
+                            lessons(model, rooms=3, budget=300, everyday=share).batch(step).turns for t in turns)
+             for share in (0.0, 0.5, 1.0)}  # fmt: skip
+    said = {
+        share: [len(re.findall(p, text)) for p in (r"USER: Is there an? [a-z ]+\?", "ASSISTANT: (yes|no)<")]
+        for share, text in asked.items()
+    }
+    assert said[0.0][0] < said[0.5][0] < said[1.0][0] and said[1.0][1] > 0
 
 
 # -- batches and the loop ----------------------------------------------------------------------------------------------------------
