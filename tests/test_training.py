@@ -273,7 +273,7 @@ def test_names_trade_places_within_their_group_and_plurals_follow(model):
     assert said.ids == [expected.get(i, i) for i in turn.ids] and said.ids != turn.ids
 
 
-@pytest.mark.parametrize("device", devices())
+@devices
 def test_tokens_are_chosen_and_turned_where_they_lie(device):
     tokens, kept = random_tokens(6, 8), torch.tensor([True, False, True, True, False, True])
     here = chosen(turned_tokens(tokens, 1), kept)
