@@ -62,7 +62,7 @@ def scene(
 @app.command()
 def ask(
     path: ScenePath = None,
-    question: Annotated[str, typer.Argument(help="What you want to know about the room.")] = "What is in the room?",
+    question: Annotated[str, typer.Argument(help="What you want to know about the room.")] = "Is there a table?",
     max_frames: Frames = 40,
     choose: Choose = "spread",
     up: Up = None,

@@ -193,7 +193,8 @@ def rivals(
         write(file, {**made, "values": measure(trained, seen, sets, held, domain)})
     counts = {"pairs": Counter(p.type for p in pairs), "wrong answers": Counter(p.reason for p in pairs)}
     command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps} --rate {rate}"
-    command += f" --beta {beta} --questions {questions} --domain {domain} --split {split} --methods {','.join(methods)}"
+    command += f" --beta {beta} --questions {questions} --domain {domain} --split {split}"
+    command += "" if tuple(methods) == RIVALS else f' --methods "{",".join(methods)}"'
     table = {"command": command, **settings, **counts, "seeds": seeds, "hardware": hardware()}
     table["results"] = summarised([json.loads(file.read_text()) for file in runs])
     write(out / "rivals.json", table)
