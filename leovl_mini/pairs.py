@@ -23,6 +23,7 @@ from leovl_mini.rooms.corpus import Corpus
 from leovl_mini.rooms.edits import asked_again
 from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.recording import look
+from leovl_mini.scene import CaptureError
 
 REASONS = ("own generation", "same kind")  # where the wrong answer comes from
 TYPES = ("random", "presupposition", "edit")  # how the wrong scene was found
@@ -53,6 +54,8 @@ def save_pairs(pairs: Iterable[Pair], path: Path) -> None:
 
 
 def load_pairs(path: Path) -> list[Pair]:
+    if not path.is_file():
+        raise CaptureError(f"{path} does not exist; pairs are made by: leovl-mini train rivals")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [Pair(**{**row, "example": Example(**row["example"])}) for row in rows]
 

@@ -58,7 +58,7 @@ def post_train(
     With ``checkpoint`` it goes on where it stopped; ``model`` must then be the one it started from, which is the reference.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
+        raise CaptureError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
     lessons = PairLessons(model, seen, pairs, rooms, seed, turn=augment, plain=0.3 if augment else 1.0)
     preference = partial(preference_loss, reference=Reference(model), beta_a=beta_a, beta_s=beta_s, **METHODS[method])
     loss = {"sft": sft_loss, "grpo": grpo_loss}.get(method, preference)

@@ -32,6 +32,7 @@ from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.rooms.facts import RULES, World
 from leovl_mini.rooms.questions import questions
 from leovl_mini.rooms.recording import look
+from leovl_mini.scene import CaptureError
 
 # -- rooms with questions, and what the solver makes of them -----------------------------------------------------------------------
 
@@ -286,6 +287,11 @@ def test_own_answers_are_taken_by_the_examples_id():
     pairs = make_pairs(colours, rooms.__getitem__, rooms, own={colours[0].id: [colours[0].answers[0], other]})
     assert {(p.rejected, p.reason) for p in pairs if p.example.id == colours[0].id} == {(other, "own generation")}
     assert {p.reason for p in pairs if p.example.id != colours[0].id} == {"same kind"}
+
+
+def test_missing_pairs_are_named(tmp_path):
+    with pytest.raises(CaptureError, match="none.jsonl does not exist; pairs are made by"):
+        load_pairs(tmp_path / "none.jsonl")
 
 
 def test_pairs_are_read_as_they_were_written(tmp_path):
