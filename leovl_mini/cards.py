@@ -37,6 +37,8 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
     parts.append(
         "CORPUS: `leovl-mini rooms make --rooms 2000 --out CORPUS`. CACHE: `leovl-mini train features CORPUS --out CACHE`."
     )
+    if "LAYOUTS" in notes.get("note command", ""):
+        parts.append("LAYOUTS: `leovl-mini train layouts --out LAYOUTS`, 8,000 rooms.")
     if "PAIRS" in notes.get("note command", ""):
         parts.append(
             "PAIRS: `pairs.jsonl` in the folder that `leovl-mini train rivals CORPUS --cache CACHE --start ... --out FOLDER` fills."

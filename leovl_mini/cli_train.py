@@ -67,9 +67,23 @@ def make_tokenizer(corpus: CorpusPath, out: Annotated[Path, typer.Option(help="T
     console.print(f"{out}: {out.stat().st_size // 1000} kB", soft_wrap=True)
 
 
+@train_app.command("layouts")
+def write_layouts(
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    rooms: Annotated[int, typer.Option(min=40, help="So many rooms.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Furnish rooms on paper only, with questions: what the first stage learns from."""
+    from leovl_mini.layouts import make_layouts
+
+    start = time.perf_counter()
+    make_layouts(out, rooms, workers)
+    console.print(f"{out}: {rooms} rooms, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True)
+
+
 @train_app.command("symbolic")
 def train_symbolic(
-    corpus: CorpusPath,
+    layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     steps: Steps = 2400,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
@@ -78,7 +92,7 @@ def train_symbolic(
     """Stage 1: learn to answer about rooms made of words."""
     from leovl_mini.stages import symbolic
 
-    report_stage(symbolic(Path(corpus), out, steps, seed, watch=watch), out)
+    report_stage(symbolic(layouts, out, steps, seed, watch=watch), out)
 
 
 @train_app.command("tune")

@@ -43,10 +43,10 @@ class SceneInput:
         return len(self.tokens)
 
 
-def described(corpus: Corpus, name: str) -> SceneInput:
+def described(name: str, objects: list[Object]) -> SceneInput:
     """A scene's objects without its pictures, for lessons in words."""
     nothing = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
-    return SceneInput(nothing, torch.zeros(0, SHOWN, dtype=torch.long), corpus.objects(name), name)
+    return SceneInput(nothing, torch.zeros(0, SHOWN, dtype=torch.long), objects, name)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Lessons: rooms with their questions, batch after batch. Rooms are turned and things renamed, so that none is ever met twice."""
+"""Lessons: rooms with their questions, batch after batch."""
 
 import dataclasses
 import math
@@ -17,8 +17,6 @@ from leovl_mini.examples import Example
 from leovl_mini.lists import EVERYTHING, inventory, list_question
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, PATTERNS, SMALL, STATES
-from leovl_mini.rooms.questions import plural
 from leovl_mini.scene import RELATIONS, Object
 from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, scattered, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
@@ -56,9 +54,8 @@ class Lessons:
 
     ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so many tokens and
     words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
-    ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``rename``: in rooms made
-    of words names are traded, see ``renamed``.
-    ``weights``: how often each task is drawn, relative to its share. ``crowd``: for a third of so many steps everything is to be
+    ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative
+    to its share. ``crowd``: for a third of so many steps everything is to be
     listed, and nothing else is asked. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an
     object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are
     asked for instead of questions, see lists.py. ``plain``: the share of tokens without objects, only floor and wall, that is
@@ -67,20 +64,18 @@ class Lessons:
 
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
-        budget: int = 360, seed: int = 0, turn: bool = True, rename: bool = False, weights: dict[str, float] | None = None,
+        budget: int = 360, seed: int = 0, turn: bool = True, weights: dict[str, float] | None = None,
         crowd: int = 0, plain: float = 0.3, lists: float = 0.0, everyday: float = 0.0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.rename, self.crowd, self.plain, self.lists = turn, rename, crowd, plain, lists
-        self.everyday = everyday
+        self.turn, self.crowd, self.plain, self.lists, self.everyday = turn, crowd, plain, lists, everyday
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
         self.examples, self.weights = dict(by_scene), weights or {}
         self.names = sorted(self.examples)
         self.encoded: dict[tuple[str, int], Turn] = {}
-        self.traded = [torch.tensor(some) for some in traded_names(self.vocabulary)]
 
     def __len__(self) -> int:
         return sum(map(len, self.examples.values()))
@@ -122,14 +117,12 @@ class Lessons:
             if self.everyday:
                 drawn = [shortest(e) if rng.random() < self.everyday else e for e in drawn]
             turns = [self.encode(e, quarters) for e in drawn]
-        if self.rename:
-            words, turns = renamed(words, turns, self.traded, len(self.tokenizer), rng)
         return (seen.tokens if self.kind == "image" else words), turns, words
 
     def draw(self, some: list[Example], quarters: int, rng: np.random.Generator, left: int) -> list[Example]:
         """Examples in random order, as many as there are words left for."""
         # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w) first.
-        weight = np.array([self.weights.get(e.task, 1.0) for e in some])
+        weight = np.array([self.weights.get(e.kind, self.weights.get(e.task, 1.0)) for e in some])
         order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
         drawn, used = [], 0
         for i in order[weight[order] > 0]:
@@ -171,31 +164,6 @@ def shortest(example: Example) -> Example:
         return example
     question = EVERYDAY[example.kind].format(**example.derivation["slots"])
     return dataclasses.replace(example, question=question, id=f"{example.id}, short")
-
-
-# -- trading names ---------------------------------------------------------------------------------------------------------------
-
-
-def traded_names(vocabulary: Vocabulary) -> list[list[list[int]]]:
-    """Groups of token ids that may trade places: colours, patterns, states, categories. A row is a name, here with its plural."""
-    named = [[(word,) for word in some] for some in (COLOURS, PATTERNS, STATES)]
-    named.append([(c, plural(c)) for c in (*LARGE, *SMALL, *FIXED)])
-    spelled = [[[vocabulary.ids(word) for word in row] for row in some] for some in named]
-    return [[[ids[0] for ids in row] for row in some if all(len(ids) == 1 for ids in row)] for some in spelled]
-
-
-def renamed(
-    words: Symbols, turns: list[Turn], traded: list[Tensor], size: int, rng: np.random.Generator
-) -> tuple[Symbols, list[Turn]]:  # fmt: skip
-    """Chairs become mugs and red becomes blue, in the scene and in what is said of it. All answers stay true, and no room can be
-    known by heart: without this, a nano learns what is in the rooms of its lessons instead of learning to look. ``traded``: groups
-    of (N,F) token ids, from ``traded_names``; ``size``: of the vocabulary."""
-    swap = torch.arange(size + 1)  # one more: -1 stays -1
-    swap[-1] = -1
-    for some in traded:
-        swap[some] = some[torch.from_numpy(rng.permutation(len(some)))]
-    turns = [dataclasses.replace(t, ids=swap[torch.tensor(t.ids)].tolist()) for t in turns]
-    return Symbols(swap[words.words], words.centers), turns
 
 
 # -- turning a room by quarters of a circle --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from leovl_mini.scene import RELATIONS, Object
 
 STEP = 0.2  # metres between two levels of height
 WORDS = 8  # at most so many words describe an object
+BY_ITSELF = "middle"  # said in the middle of an object that is not on, under or inside another
 
 
 @dataclass
@@ -33,7 +34,8 @@ class Symbols:
 
 
 class Vocabulary:
-    """Token ids of the words that describe objects: category, colour, pattern, state, and the levels of bottom and top."""
+    """Token ids of the words that describe objects: category, colour, pattern, state, the levels of bottom and top, and how it is
+    there: on, under or inside something, or by itself. That is said once, in the middle of the object: then it can be counted."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
@@ -46,12 +48,13 @@ class Vocabulary:
         return self.known[word]
 
     def describe(self, item: Object) -> list[int]:
-        """The words of one object, padded with -1 to ``WORDS``."""
+        """The words of one object, padded with -1 to ``WORDS``; the last one says how it is there."""
         words = [*self.ids(item.category)]
         words += [i for name in NAMED if name in item.attributes for i in self.ids(item.attributes[name])]
         for end, z in (("bottom", item.center[2] - item.size[2] / 2), ("top", item.center[2] + item.size[2] / 2)):
             words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
-        return words[:WORDS] + [-1] * (WORDS - len(words))
+        there = next((relation for relation in RELATIONS if relation in item.attributes), BY_ITSELF)
+        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(there)
 
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
@@ -62,26 +65,36 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
 
 def scattered(objects: list[Object], symbols: Symbols, rng: np.random.Generator, cell: float = 0.5, most: int = 6) -> Symbols:
     """The tokens of ``objects_as_symbols`` as a grid sees them. Each is repeated on random points of its object's footprint, one
-    per cell of ``cell`` metres but at most ``most``; what lies on, under or inside something shows that, too; and between them are
-    up to a hundred tokens that say nothing, like floor and wall."""
+    per cell of ``cell`` metres but at most ``most``, the first in the middle; what lies on, under or inside something shows that,
+    too; and between them are up to a hundred tokens that say nothing, like floor and wall."""
     sides, yaw = np.array([o.size[:2] for o in objects]), np.array([o.yaw for o in objects])
     many = np.clip(np.ceil(sides.prod(1) / cell**2), 1, most).astype(int)
     index = np.repeat(np.arange(len(objects)), many)
-    along, across = ((rng.random((len(index), 2)) - 0.5) * sides[index] * (many > 1)[index, None]).T
+    middle = np.r_[True, index[1:] != index[:-1]]
+    along, across = ((rng.random((len(index), 2)) - 0.5) * sides[index] * ~middle[:, None]).T
     cos, sin = np.cos(yaw[index]), np.sin(yaw[index])
     shift = np.stack([along * cos - across * sin, along * sin + across * cos, 0 * along], 1)
     row = {o.id: i for i, o in enumerate(objects)}
     holder = [next((row.get(int(o.attributes[r]), -1) for r in RELATIONS if r in o.attributes), -1) for o in objects]
     held = torch.cat([symbols.words, torch.full((1, WORDS), -1)])[torch.tensor(holder, dtype=torch.long)]  # -1: the last row
+    held[:, -1] = -1  # how it is there, it says in its own middle
     low, high = symbols.centers.amin(0), symbols.centers.amax(0)
     bare = low + torch.from_numpy(rng.random((rng.integers(100), 3))).float() * (high - low)
-    words = torch.cat([torch.cat([symbols.words, held], 1)[index], torch.full((len(bare), 2 * WORDS), -1)])
+    shown = torch.cat([symbols.words, held], 1)[index]
+    shown[:, WORDS - 1] = torch.where(torch.from_numpy(middle), shown[:, WORDS - 1], -1)
+    words = torch.cat([shown, torch.full((len(bare), 2 * WORDS), -1)])
     return Symbols(words, torch.cat([symbols.centers[index] + torch.from_numpy(shift).float(), bare]))
 
 
 def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:
-    """One token per image token, in the words of the objects that it shows; none where it shows only floor or wall."""
-    table = torch.full((max([o.id for o in seen.objects], default=0) + 1, WORDS), -1)
+    """One token per image token, in the words of the objects that it shows; none where it shows only floor or wall. The token next
+    to the middle of an object says how it is there."""
+    words, places = torch.full((*seen.shows.shape, WORDS), -1), seen.tokens.centers[:, :2]
     for item in seen.objects:
-        table[item.id] = torch.tensor(vocabulary.describe(item))
-    return Symbols(table[seen.shows].flatten(1), seen.tokens.centers)
+        token, slot = (seen.shows == item.id).nonzero(as_tuple=True)
+        if len(token):
+            words[token, slot] = torch.tensor(vocabulary.describe(item))
+            middle = (places[token] - torch.tensor(item.center[:2])).square().sum(1).argmin()
+            others = torch.arange(len(token)) != middle
+            words[token[others], slot[others], -1] = -1
+    return Symbols(words.flatten(1), seen.tokens.centers)

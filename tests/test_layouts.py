@@ -1,0 +1,68 @@
+"""Rooms on paper: as many as one likes, none of them a room of a corpus, with answers that follow from their objects."""
+
+import pytest
+
+from leovl_mini.layouts import FIRST, Layouts, layout, make_layouts
+from leovl_mini.rooms.domains import DOMAINS, domain_room
+from leovl_mini.rooms.layout import HELD_OUT
+from leovl_mini.rooms.recording import about_held_out
+from leovl_mini.scene import CaptureError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Layouts:
+    folder = tmp_path_factory.mktemp("paper") / "layouts"
+    make_layouts(folder, rooms=164, workers=2, quiet=True)
+    return Layouts(folder)
+
+
+def test_every_domain_has_its_share_and_validation_rooms_are_apart(made):
+    assert len(made.objects) == 164
+    assert all(sum(n.startswith(d) for n in made.objects) == 41 for d in DOMAINS)
+    rooms = {split: {e.scene for e in made.examples(split)} for split in ("train", "val")}
+    assert rooms["train"].isdisjoint(rooms["val"]) and rooms["train"] | rooms["val"] <= set(made.objects)
+    assert len(rooms["val"]) == 8 and len({n.split("_")[0] for n in rooms["val"]}) == 4
+
+
+def test_a_layout_is_the_room_of_its_number(made):
+    name, objects, asked = layout(6)
+    domain, number = name.split("_")
+    assert int(number) == FIRST + 1 and objects == domain_room(domain, int(number)).objects == made.objects[name]
+    assert {e.scene for e in asked} == {name} and len({e.id for e in asked}) == len(asked)
+
+
+def test_answers_follow_from_the_objects(made):
+    """Counts, colours and contents worked out again from the written objects."""
+    checked = set()
+    for split in ("train", "val"):
+        for e in made.examples(split):
+            objects = made.objects[e.scene]
+            by_id = {o.id: o for o in objects}
+            if e.kind == "count":
+                (category, *_) = e.derivation["about"]
+                assert e.answers[0] == str(sum(o.category == category for o in objects))
+            elif e.kind == "colour":
+                assert by_id[e.derivation["objects"][0]].attributes["colour"] == e.answers[0]
+            elif e.kind == "contents on":
+                (held,) = (o for o in objects if o.attributes.get("on") == str(e.derivation["objects"][0]))
+                assert held.category == e.answers[0]
+            else:
+                continue
+            checked.add(e.kind)
+    assert checked == {"count", "colour", "contents on"}
+
+
+def test_answers_are_balanced_and_held_out_pairs_absent(made):
+    train = list(made.examples("train"))
+    said = [e.answers[0] for e in train if e.kind == "existence"]
+    assert 0.45 < said.count("yes") / len(said) < 0.55
+    assert not any(map(about_held_out, train))
+    for objects in made.objects.values():
+        assert all(HELD_OUT.get(o.category) != o.attributes.get("colour", "none") for o in objects)
+
+
+def test_a_folder_is_never_overwritten_and_a_missing_one_is_named(made, tmp_path):
+    with pytest.raises(FileExistsError, match="exists already"):
+        make_layouts(made.folder, rooms=4, workers=1, quiet=True)
+    with pytest.raises(CaptureError, match="holds no layouts; make them with: leovl-mini train layouts --out"):
+        Layouts(tmp_path)
