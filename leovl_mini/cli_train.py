@@ -85,7 +85,7 @@ def write_layouts(
 def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    steps: Steps = 2400,
+    steps: Steps = 4400,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     watch: Watch = 16,
 ) -> None:
@@ -101,8 +101,8 @@ def train_tune(
     cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
-    steps: Steps = 1000,
-    align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 500,
+    steps: Steps = 600,
+    align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 3000,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
     preset: Preset = "nano",
@@ -117,17 +117,8 @@ def train_tune(
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
-    options = {
-        "preset": preset,
-        "lora": lora,
-        "accumulate": accumulate,
-        "split": split,
-        "domain": domain,
-        "per": per,
-        "watch": watch,
-        "everyday": everyday,
-    }
-    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
+    options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain, "per": per}
+    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, watch=watch, everyday=everyday, **options)
     report_stage(result, out)
 
 

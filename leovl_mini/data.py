@@ -45,8 +45,8 @@ class SceneInput:
 
 def described(name: str, objects: list[Object]) -> SceneInput:
     """A scene's objects without its pictures, for lessons in words."""
-    nothing = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
-    return SceneInput(nothing, torch.zeros(0, SHOWN, dtype=torch.long), objects, name)
+    empty = torch.zeros(0, dtype=torch.long)
+    return SceneInput(SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), empty), empty.view(0, SHOWN), objects, name)
 
 
 @torch.no_grad()

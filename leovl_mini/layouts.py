@@ -57,8 +57,7 @@ class Layouts:
         if not (self.folder / "rooms.jsonl").is_file():
             raise CaptureError(f"{folder} holds no layouts; make them with: leovl-mini train layouts --out {folder}")
         with (self.folder / "rooms.jsonl").open(encoding="utf-8") as lines:
-            rooms = map(json.loads, lines)
-            self.objects = {room["name"]: [as_object(o) for o in room["objects"]] for room in rooms}
+            self.objects = {room["name"]: [as_object(o) for o in room["objects"]] for room in map(json.loads, lines)}
 
     def examples(self, split: str) -> Iterator[Example]:
         return iter(load_examples(self.folder / f"{split}.jsonl"))

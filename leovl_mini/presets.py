@@ -11,8 +11,9 @@ PRESETS = {
         "tokens": {"grid": {"voxel_size": 0.25, "budget": 750}, "voxels": {"voxel_size": 0.25, "budget": 750}},
         "language": "nano",
         "prompt": "plain",
-        # A step of tuning: so many rooms, so many scene tokens and words in each of their sequences; the highest rate.
-        "tuning": {"rooms": 8, "budget": 512, "rate": 1e-3},
+        # A step of tuning: so many rooms, so many scene tokens and words in each of their sequences; the highest rate, which is
+        # low: what the first stage has learned must last.
+        "tuning": {"rooms": 8, "budget": 512, "rate": 4e-4},
     },
     "smol": {
         "encoder": "efficientnet-lite0",

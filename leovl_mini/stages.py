@@ -42,7 +42,7 @@ WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planni
 WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where there is something to see
 
 
-def symbolic(layouts: Path, out: Path, steps: int = 2400, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
+def symbolic(layouts: Path, out: Path, steps: int = 4400, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
     """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps."""
     torch.manual_seed(seed)
     model, rooms = LeoVL("nano", seed=seed), Layouts(layouts)
@@ -63,7 +63,7 @@ def symbolic(layouts: Path, out: Path, steps: int = 2400, seed: int = 0, quiet: 
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1000, align: int = 500, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 600, align: int = 3000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0,
 ) -> dict:  # fmt: skip
@@ -88,6 +88,8 @@ def tune(
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
     size = {"rooms": tuning["rooms"], "budget": tuning["budget"]}
     lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=LISTED, everyday=everyday)
+    asked = [e for e in watched(rooms.examples("val"), watch, domain) if e.scene in features]
+    progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
     if align and not blind and not out.exists():
         pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
         train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet)
@@ -98,8 +100,6 @@ def tune(
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per}
     command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
     loss = blind_loss if blind else tuning_loss
-    asked = [e for e in watched(rooms.examples("val"), watch, domain) if e.scene in features]
-    progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
     return timed(model, lessons, steps, functools.partial(loss, per=per), out, command, progress, **options)
 
 

@@ -102,7 +102,7 @@ def test_curves_are_written_and_go_on_after_an_interruption(made):
     file = made / "curve.safetensors"
     run("train", "symbolic", made / "layouts", "--out", file, "--steps", 1)
     before = json.loads((made / "curve.progress.json").read_text())
-    assert len(before["losses"]) == 1 and {"step", "minutes", "existence", "nearest", "mean"} <= set(before["scores"][0])
+    assert len(before["losses"]) == 1 and {"step", "minutes", "coordinates", "mean"} <= set(before["scores"][0])
     run("train", "symbolic", made / "layouts", "--out", file, "--steps", 3)
     after = json.loads((made / "curve.progress.json").read_text())
     assert after["losses"][0] == before["losses"][0] and len(after["losses"]) == 3
