@@ -55,7 +55,7 @@ class Layouts:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         if not (self.folder / "rooms.jsonl").is_file():
-            raise CaptureError(f"{folder} holds no layouts; make them with: leovl-mini train layouts --out {folder}")
+            raise CaptureError(f"{folder} holds no layouts; make some with: leovl-mini train layouts --out FOLDER")
         with (self.folder / "rooms.jsonl").open(encoding="utf-8") as lines:
             self.objects = {room["name"]: [as_object(o) for o in room["objects"]] for room in map(json.loads, lines)}
 

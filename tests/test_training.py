@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from leovl_mini.checkpoints import restore
 from leovl_mini.data import FeatureCache, SceneInput, make_cache, perceive, shown_objects
-from leovl_mini.examples import Example, load_examples
+from leovl_mini.examples import TASKS, Example, load_examples
 from leovl_mini.geometry import Patches
 from leovl_mini.language import AHEAD, POSE, SPOT
 from leovl_mini.lessons import (
@@ -314,6 +314,12 @@ def test_scene_and_turns_fill_the_budget_and_tasks_can_be_left_out(model):
             assert 120 < len(scene) + sum(len(t.ids) for t in turns) <= 150 and len(turns) >= 2
     (turn,) = lessons(model, rooms=1, budget=80, lists=1.0).batch(0).turns[0]
     assert len(turn.ids) <= 80  # a long list breaks off
+
+
+def test_a_kind_of_question_weighs_more_than_its_task(model):
+    some = lessons(model, rooms=3, budget=400, weights=dict.fromkeys(TASKS, 0.0) | {"colour": 1.0})
+    asked = [model.tokenizer.decode(t.ids) for step in range(5) for turns in some.batch(step).turns for t in turns]
+    assert len(asked) > 10 and all("colour" in text for text in asked)
 
 
 def test_a_share_of_the_rooms_is_asked_for_lists(model):
