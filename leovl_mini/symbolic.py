@@ -54,7 +54,7 @@ class Vocabulary:
         for end, z in (("bottom", item.center[2] - item.size[2] / 2), ("top", item.center[2] + item.size[2] / 2)):
             words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
         there = next((relation for relation in RELATIONS if relation in item.attributes), BY_ITSELF)
-        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(there)
+        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(there)[:1]
 
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
