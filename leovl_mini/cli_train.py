@@ -87,12 +87,13 @@ def train_symbolic(
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     steps: Steps = 4400,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
+    rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
     watch: Watch = 16,
 ) -> None:
     """Stage 1: learn to answer about rooms made of words."""
     from leovl_mini.stages import symbolic
 
-    report_stage(symbolic(layouts, out, steps, seed, watch=watch), out)
+    report_stage(symbolic(layouts, out, steps, seed, watch=watch, rooms=rooms), out)
 
 
 @train_app.command("tune")

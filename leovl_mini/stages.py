@@ -33,8 +33,8 @@ UNSEEN_IN_WORDS = ("length", "distance", "room size")  # a symbolic token has a 
 # To look up a word is learned soon, to select, count and compare late: most questions of the first stage ask for that.
 HARD = {
     **dict.fromkeys(("contents on", "contents under", "contents inside"), 6.0),
-    **{"nearest": 3.0, "count": 3.0, "taller": 2.0, "place": 1.5, "coordinates": 0.7, "existence": 0.5},
-    **dict.fromkeys(("colour", "pattern", "state", "height"), 0.2),
+    **{"nearest": 6.0, "count": 4.0, "taller": 2.0, "place": 1.5, "coordinates": 0.7, "existence": 0.7, "colour": 0.5},
+    **dict.fromkeys(("pattern", "state", "height"), 0.2),
 }
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
 LISTED = 0.2  # share of the rooms in which lists are asked for
@@ -42,22 +42,25 @@ WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planni
 WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where there is something to see
 
 
-def symbolic(layouts: Path, out: Path, steps: int = 4400, seed: int = 0, quiet: bool = False, watch: int = 16) -> dict:
-    """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps."""
+def symbolic(
+    layouts: Path, out: Path, steps: int = 4400, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16
+) -> dict:
+    """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps;
+    ``rooms`` a step. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
-    model, rooms = LeoVL("nano", seed=seed), Layouts(layouts)
-    examples = [e for e in rooms.examples("train") if e.kind not in UNSEEN_IN_WORDS]
+    model, paper = LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device), Layouts(layouts)
+    examples = [e for e in paper.examples("train") if e.kind not in UNSEEN_IN_WORDS]
     lessons = Lessons(
-        model, lambda name: described(name, rooms.objects[name]), examples, kind="objects", rooms=24, budget=320, seed=seed,
+        model, lambda name: described(name, paper.objects[name]), examples, kind="objects", rooms=rooms, budget=420, seed=seed,
         crowd=steps // 4, lists=LISTED, weights=HARD,
     )  # fmt: skip
 
     def shown(name: str) -> Symbols:
-        objects = rooms.objects[name]
+        objects = paper.objects[name]
         return scattered(objects, objects_as_symbols(objects, lessons.vocabulary), np.random.default_rng(zlib.crc32(name.encode())))
 
-    command = f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed {seed}"
-    asked = watched(rooms.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
+    command = f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed {seed}" + (f" --rooms {rooms}" if rooms != 16 else "")
+    asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, shown))
     return timed(model, lessons, steps, symbolic_loss, out, command, progress, rate=2e-3, warmup=30, quiet=quiet, per="token")
 

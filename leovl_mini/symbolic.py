@@ -63,27 +63,40 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
     return Symbols(words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3))
 
 
-def scattered(objects: list[Object], symbols: Symbols, rng: np.random.Generator, cell: float = 0.5, most: int = 6) -> Symbols:
-    """The tokens of ``objects_as_symbols`` as a grid sees them. Each is repeated on random points of its object's footprint, one
-    per cell of ``cell`` metres but at most ``most``, the first in the middle; what lies on, under or inside something shows that,
-    too; and between them are up to a hundred tokens that say nothing, like floor and wall."""
-    sides, yaw = np.array([o.size[:2] for o in objects]), np.array([o.yaw for o in objects])
-    many = np.clip(np.ceil(sides.prod(1) / cell**2), 1, most).astype(int)
+def scattered(
+    objects: list[Object], symbols: Symbols, rng: np.random.Generator, cell: float = 0.25, most: int = 24, near: float = 0.12
+) -> Symbols:
+    """The tokens of ``objects_as_symbols`` as a grid with cells of ``cell`` metres sees them.
+
+    Each is repeated on random points of its object's footprint and a little beyond, for 40 to 110 % of the cells there but at most
+    ``most``, the first in the middle. A token also shows what its object lies on, under or inside, and otherwise, as a rule, another
+    object closer than ``near`` metres. Between them are up to a hundred tokens that say nothing, like floor and wall.
+    """
+    sides, yaw, middles = (
+        np.array([f(o) for o in objects]) for f in (lambda o: o.size[:2], lambda o: o.yaw, lambda o: o.center[:2])
+    )
+    turn = np.stack([np.cos(yaw), np.sin(yaw), -np.sin(yaw), np.cos(yaw)], -1).reshape(-1, 2, 2)  # rows: an object's own axes
+    many = np.ceil((sides + 0.1).prod(1) / cell**2 * rng.uniform(0.4, 1.1, len(objects))).clip(1, most).astype(int)
     index = np.repeat(np.arange(len(objects)), many)
-    middle = np.r_[True, index[1:] != index[:-1]]
-    along, across = ((rng.random((len(index), 2)) - 0.5) * sides[index] * ~middle[:, None]).T
-    cos, sin = np.cos(yaw[index]), np.sin(yaw[index])
-    shift = np.stack([along * cos - across * sin, along * sin + across * cos, 0 * along], 1)
+    first = np.r_[True, index[1:] != index[:-1]]
+    spots = (rng.random((len(index), 2)) - 0.5) * (sides[index] + 0.1) + rng.normal(0, 0.06, (len(index), 2))
+    places = middles[index] + np.einsum("kax,ka->kx", turn[index], spots * ~first[:, None])
+    beyond = np.abs(np.einsum("nax,knx->kna", turn, places[:, None] - middles)) - sides / 2
+    distance = np.linalg.norm(beyond.clip(0), axis=-1)  # (K, n) from a token to every footprint
+    distance[np.arange(len(index)), index] = np.inf
     row = {o.id: i for i, o in enumerate(objects)}
-    holder = [next((row.get(int(o.attributes[r]), -1) for r in RELATIONS if r in o.attributes), -1) for o in objects]
-    held = torch.cat([symbols.words, torch.full((1, WORDS), -1)])[torch.tensor(holder, dtype=torch.long)]  # -1: the last row
-    held[:, -1] = -1  # how it is there, it says in its own middle
+    holder = np.array([next((row.get(int(o.attributes[r]), -1) for r in RELATIONS if r in o.attributes), -1) for o in objects])
+    beside = np.where((distance.min(1) < near) & (rng.random(len(index)) < 0.7), distance.argmin(1), -1)
+    second = torch.from_numpy(np.where(holder[index] >= 0, holder[index], beside))
+    other = torch.cat([symbols.words, torch.full((1, WORDS), -1)])[second]  # -1: the last row
+    other[:, -1] = -1  # how it is there, it says in its own middle
+    shown = torch.cat([symbols.words[index], other], 1)
+    shown[:, WORDS - 1] = torch.where(torch.from_numpy(first), shown[:, WORDS - 1], -1)
     low, high = symbols.centers.amin(0), symbols.centers.amax(0)
     bare = low + torch.from_numpy(rng.random((rng.integers(100), 3))).float() * (high - low)
-    shown = torch.cat([symbols.words, held], 1)[index]
-    shown[:, WORDS - 1] = torch.where(torch.from_numpy(middle), shown[:, WORDS - 1], -1)
     words = torch.cat([shown, torch.full((len(bare), 2 * WORDS), -1)])
-    return Symbols(words, torch.cat([symbols.centers[index] + torch.from_numpy(shift).float(), bare]))
+    centers = torch.cat([torch.from_numpy(places).float(), symbols.centers[index, 2:]], 1)
+    return Symbols(words, torch.cat([centers, bare]))
 
 
 def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:

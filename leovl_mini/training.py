@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from leovl_mini.checkpoints import restore, save_checkpoint
@@ -31,7 +33,7 @@ def train_steps(
     model: LeoVL, lessons: Lessons, steps: int, loss: Callable[[LeoVL, Batch], Tensor], rate: float = 1e-3, warmup: int = 50,
     decay: float = 0.05, clip: float = 1.0, bf16: bool = False, accumulate: int = 1, checkpoint: Path | None = None,
     every: int = 200, quiet: bool = False, watch: Callable[[LeoVL, int], None] | None = None,
-    per: str = "sequence",
+    per: str = "sequence", workers: int | None = None,
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
 
@@ -39,7 +41,8 @@ def train_steps(
     rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
     Answers (``per`` "token": their words) weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of
     each part. ``watch``
-    is called with the model and the number of steps done, ``every`` so many steps and at the end.
+    is called with the model and the number of steps done, ``every`` so many steps and at the end. ``workers``: so many processes
+    draw the next batches while the model learns; by default none on a CPU, up to 8 for a GPU.
     """
     here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
     if (parts := accumulate * here.num_processes) > lessons.rooms:
@@ -48,14 +51,22 @@ def train_steps(
     optimizer = torch.optim.AdamW(trained, rate, betas=(0.9, 0.99), weight_decay=decay)
     history = restore(checkpoint, model, optimizer) if checkpoint and checkpoint.exists() else []
     quiet = quiet or not here.is_main_process
+    mine = range(here.process_index, parts, here.num_processes)
+    order = [(step, part, parts) for step in range(len(history), steps) for part in mine]
+    if workers is None:
+        workers = min(8, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
+    if workers:
+        torch.multiprocessing.set_sharing_strategy("file_system")  # a batch holds more tensors than a process may open files
+    draw = {"collate_fn": lambda key: lessons.batch(*key), "generator": torch.Generator()}  # its own: resuming stays exact
+    batches = iter(DataLoader(order, batch_size=None, num_workers=workers, **draw))
     bar = tqdm(range(len(history), steps), initial=len(history), total=steps, unit="step", disable=quiet, mininterval=5)
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate * learning_rate(step, steps, warmup)
         optimizer.zero_grad()
         sums = []
-        for part in range(here.process_index, parts, here.num_processes):
-            batch = lessons.batch(step, part, parts).to(device)
+        for _ in mine:
+            batch = next(batches).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 weight = batch.answers if per == "sequence" else batch.answer_words
                 value = loss(model, batch) * weight
