@@ -85,7 +85,8 @@ def write_layouts(
 def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    steps: Steps = 4400,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint of a first stage that goes on, at a lower rate.")] = None,
+    steps: Steps = 1600,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
     watch: Watch = 16,
@@ -93,7 +94,7 @@ def train_symbolic(
     """Stage 1: learn to answer about rooms made of words."""
     from leovl_mini.stages import symbolic
 
-    report_stage(symbolic(layouts, out, steps, seed, watch=watch, rooms=rooms), out)
+    report_stage(symbolic(layouts, out, steps, seed, watch=watch, rooms=rooms, start=start), out)
 
 
 @train_app.command("tune")

@@ -18,7 +18,7 @@ from leovl_mini.lists import EVERYTHING, inventory, list_question
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.scene import RELATIONS, Object
-from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, scattered, tokens_as_symbols
+from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, on_paper, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
 
 
@@ -55,11 +55,11 @@ class Lessons:
     ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so many tokens and
     words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
     ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative
-    to its share. ``crowd``: for a third of so many steps everything is to be
-    listed, and nothing else is asked. Rooms made of objects hold only a few at first, one token each, and fill up; in the end an
-    object has several tokens. In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are
-    asked for instead of questions, see lists.py. ``plain``: the share of tokens without objects, only floor and wall, that is
-    kept: they cost much and teach little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
+    to its share. ``crowd``: for a third of so many steps everything is to be listed, and nothing else is asked. Rooms made of
+    objects hold only a few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a
+    crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are asked for instead of questions,
+    see lists.py. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and teach
+    little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
     """
 
     def __init__(
@@ -99,8 +99,10 @@ class Lessons:
             present = with_supports(set(few.tolist()), objects)
             some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
             here = [o for o in objects if o.id in present]
-            words = objects_as_symbols(here, self.vocabulary)
-            words = scattered(here, words, rng) if full == 1 else words
+            if full < 1:
+                words = objects_as_symbols(here, self.vocabulary)
+            else:
+                words = tokens_as_symbols(on_paper(here, rng), self.vocabulary)
         else:
             some, present = self.examples[name], set(seen.shows.flatten().tolist())
             kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)

@@ -25,7 +25,7 @@ from leovl_mini.report import hardware
 from leovl_mini.rooms.corpus import Corpus
 from leovl_mini.samples import is_bundled
 from leovl_mini.scene import CaptureError
-from leovl_mini.symbolic import Symbols, objects_as_symbols, scattered
+from leovl_mini.symbolic import Symbols, on_paper, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens
 from leovl_mini.training import alignment_loss, blind_loss, symbolic_loss, train_steps, tuning_loss
 
@@ -43,26 +43,31 @@ WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where
 
 
 def symbolic(
-    layouts: Path, out: Path, steps: int = 4400, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16
-) -> dict:
-    """Stage 1: rooms made of words; lists, then short questions. ``watch``: validation rooms asked about every 200 steps;
-    ``rooms`` a step. Runs on the GPU where there is one."""
+    layouts: Path, out: Path, steps: int = 1600, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
+    start: Path | None = None,
+) -> dict:  # fmt: skip
+    """Stage 1: rooms made of words; lists, then short questions. ``start``: a checkpoint that has learned to look up. ``watch``:
+    validation rooms asked about every 200 steps; ``rooms`` a step. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     model, paper = LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device), Layouts(layouts)
+    if start:
+        restore(start, model)
     examples = [e for e in paper.examples("train") if e.kind not in UNSEEN_IN_WORDS]
     lessons = Lessons(
         model, lambda name: described(name, paper.objects[name]), examples, kind="objects", rooms=rooms, budget=420, seed=seed,
-        crowd=steps // 4, lists=LISTED, weights=HARD,
+        crowd=0 if start else steps // 4, lists=LISTED, weights=HARD,
     )  # fmt: skip
 
     def shown(name: str) -> Symbols:
-        objects = paper.objects[name]
-        return scattered(objects, objects_as_symbols(objects, lessons.vocabulary), np.random.default_rng(zlib.crc32(name.encode())))
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        return tokens_as_symbols(on_paper(paper.objects[name], rng), lessons.vocabulary)
 
     command = f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed {seed}" + (f" --rooms {rooms}" if rooms != 16 else "")
+    command += f" --start {start.name}" if start else ""
     asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, shown))
-    return timed(model, lessons, steps, symbolic_loss, out, command, progress, rate=2e-3, warmup=30, quiet=quiet, per="token")
+    options = {"rate": 8e-4 if start else 2e-3, "warmup": 30, "quiet": quiet, "per": "token"}
+    return timed(model, lessons, steps, symbolic_loss, out, command, progress, **options)
 
 
 def tune(

@@ -12,10 +12,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from leovl_mini.data import SceneInput
+from leovl_mini.data import SHOWN, SceneInput
 from leovl_mini.language import LEVELS
 from leovl_mini.lists import NAMED
 from leovl_mini.scene import RELATIONS, Object
+from leovl_mini.tokens import SceneTokens
 
 STEP = 0.2  # metres between two levels of height
 WORDS = 8  # at most so many words describe an object
@@ -63,40 +64,33 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
     return Symbols(words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3))
 
 
-def scattered(
-    objects: list[Object], symbols: Symbols, rng: np.random.Generator, cell: float = 0.25, most: int = 24, near: float = 0.12
-) -> Symbols:
-    """The tokens of ``objects_as_symbols`` as a grid with cells of ``cell`` metres sees them.
+def on_paper(objects: list[Object], rng: np.random.Generator, cell: float = 0.25) -> SceneInput:
+    """What a grid with cells of ``cell`` metres would see of objects, without features: its tokens' places and what they show.
 
-    Each is repeated on random points of its object's footprint and a little beyond, for 40 to 110 % of the cells there but at most
-    ``most``, the first in the middle. A token also shows what its object lies on, under or inside, and otherwise, as a rule, another
-    object closer than ``near`` metres. Between them are up to a hundred tokens that say nothing, like floor and wall.
+    Random points on every footprint and a little beyond, densely or sparsely, fall into cells; a cell shows the ``SHOWN`` objects
+    with the most points. Of the empty cells between, floor and wall, a random part is there, often a small one: they cost much.
     """
-    sides, yaw, middles = (
-        np.array([f(o) for o in objects]) for f in (lambda o: o.size[:2], lambda o: o.yaw, lambda o: o.center[:2])
-    )
-    turn = np.stack([np.cos(yaw), np.sin(yaw), -np.sin(yaw), np.cos(yaw)], -1).reshape(-1, 2, 2)  # rows: an object's own axes
-    many = np.ceil((sides + 0.1).prod(1) / cell**2 * rng.uniform(0.4, 1.1, len(objects))).clip(1, most).astype(int)
+    sides, middles = np.array([o.size[:2] for o in objects]), np.array([o.center[:2] for o in objects])
+    dense = np.exp(rng.uniform(-0.5, 2.5, len(objects)))  # points per cell
+    many = 6 + (dense * sides.prod(1) / cell**2).astype(int)
     index = np.repeat(np.arange(len(objects)), many)
-    first = np.r_[True, index[1:] != index[:-1]]
-    spots = (rng.random((len(index), 2)) - 0.5) * (sides[index] + 0.1) + rng.normal(0, 0.06, (len(index), 2))
-    places = middles[index] + np.einsum("kax,ka->kx", turn[index], spots * ~first[:, None])
-    beyond = np.abs(np.einsum("nax,knx->kna", turn, places[:, None] - middles)) - sides / 2
-    distance = np.linalg.norm(beyond.clip(0), axis=-1)  # (K, n) from a token to every footprint
-    distance[np.arange(len(index)), index] = np.inf
-    row = {o.id: i for i, o in enumerate(objects)}
-    holder = np.array([next((row.get(int(o.attributes[r]), -1) for r in RELATIONS if r in o.attributes), -1) for o in objects])
-    beside = np.where((distance.min(1) < near) & (rng.random(len(index)) < 0.7), distance.argmin(1), -1)
-    second = torch.from_numpy(np.where(holder[index] >= 0, holder[index], beside))
-    other = torch.cat([symbols.words, torch.full((1, WORDS), -1)])[second]  # -1: the last row
-    other[:, -1] = -1  # how it is there, it says in its own middle
-    shown = torch.cat([symbols.words[index], other], 1)
-    shown[:, WORDS - 1] = torch.where(torch.from_numpy(first), shown[:, WORDS - 1], -1)
-    low, high = symbols.centers.amin(0), symbols.centers.amax(0)
-    bare = low + torch.from_numpy(rng.random((rng.integers(100), 3))).float() * (high - low)
-    words = torch.cat([shown, torch.full((len(bare), 2 * WORDS), -1)])
-    centers = torch.cat([torch.from_numpy(places).float(), symbols.centers[index, 2:]], 1)
-    return Symbols(words, torch.cat([centers, bare]))
+    spots = (rng.random((len(index), 2)) - 0.5) * sides[index]
+    yaw = np.array([o.yaw for o in objects])[index]
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    turned = np.stack([spots[:, 0] * cos - spots[:, 1] * sin, spots[:, 0] * sin + spots[:, 1] * cos], 1)
+    cells = np.floor((middles[index] + turned + rng.normal(0, 0.08, turned.shape)) / cell).astype(int)
+    low, high = cells.min(0), cells.max(0) + 1
+    points = np.zeros((*(high - low), len(objects)), dtype=int)
+    np.add.at(points, (*(cells - low).T, index), 1)
+    points = points.reshape(-1, len(objects))
+    kept = points.any(1) | (rng.random(len(points)) < rng.random() ** 2)
+    most = np.argsort(-points[kept], axis=1, kind="stable")[:, :SHOWN]
+    ids = np.array([o.id for o in objects])[most]
+    shows = torch.from_numpy(np.where(np.take_along_axis(points[kept], most, 1) > 0, ids, 0))
+    corners = np.stack(np.unravel_index(np.flatnonzero(kept), high - low), 1) + low
+    centers = torch.from_numpy(np.pad((corners + 0.5) * cell, ((0, 0), (0, 1)))).float()
+    tokens = SceneTokens(torch.zeros(len(centers), 1), centers, torch.zeros(0, dtype=torch.long))
+    return SceneInput(tokens, shows, objects)
 
 
 def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:

@@ -63,6 +63,7 @@ def train_steps(
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = rate * learning_rate(step, steps, warmup)
+        torch.manual_seed(1_000_000 * lessons.seed + step)  # what a loss draws is the same after an interruption
         optimizer.zero_grad()
         sums = []
         for _ in mine:

@@ -32,9 +32,9 @@ from leovl_mini.perception import load_encoder
 from leovl_mini.prompts import encode, question_text
 from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.samples import sample_room
+from leovl_mini.samples import sample_room, samples_folder
 from leovl_mini.scene import CaptureError, Object
-from leovl_mini.symbolic import Symbols, Vocabulary, objects_as_symbols, scattered, tokens_as_symbols
+from leovl_mini.symbolic import WORDS, Symbols, Vocabulary, objects_as_symbols, on_paper, tokens_as_symbols
 from leovl_mini.tokens import SceneTokens, representation
 from leovl_mini.training import (
     alignment_loss,
@@ -374,25 +374,43 @@ def test_the_first_lessons_list_all_that_is_there(model):
     assert len(some.batch(29).turns[0]) > 1
 
 
-def test_scattered_objects_lie_on_their_footprints(model):
+def test_a_grid_on_paper_shows_each_object_where_it_stands(model):
     bed = Object(1, "bed", (1.0, 2.0, 0.3), (2.0, 1.0, 0.6), math.pi / 2, {})
     mug = Object(2, "mug", (1.0, 2.1, 0.7), (0.1, 0.1, 0.1), 0.3, {"colour": "red", "on": "1"})
-    words = objects_as_symbols([bed, mug], Vocabulary(model.tokenizer))
-    sizes = set()
+    vocabulary, sizes = Vocabulary(model.tokenizer), set()
     for seed in range(20):
-        many = scattered([bed, mug], words, np.random.default_rng(seed))
-        beds, mugs = ((many.words[:, :7] == row[:7]).all(1) for row in words.words)
-        assert 13 <= int(beds.sum()) <= 24 and 1 <= int(mugs.sum()) <= 2
-        assert_close(many.centers[mugs][:1], words.centers[1:])  # the first in the middle
-        assert (many.words[mugs, 8:15] == words.words[0, :7]).all()  # the mug's pillar shows the bed
-        assert (many.words[beds, 7] >= 0).sum() == 1 == (many.words[mugs, 7] >= 0).sum()  # each says once how it is there
-        assert (many.words[:, 15] == -1).all()
-        assert_close(many.centers[(many.words[:, 7] == words.words[0, 7])], words.centers[:1])  # in its middle
-        away = (many.centers[beds] - words.centers[0]).abs()
-        assert (away <= torch.tensor([0.85, 1.35, 1e-6])).all() and away[:, 1].max() > 0.4  # turned by a quarter
-        assert (many.words[~beds & ~mugs] == -1).all()
-        sizes.add(len(many))
-    assert len(sizes) > 5
+        seen = on_paper([bed, mug], np.random.default_rng(seed))
+        cells = (seen.tokens.centers[:, :2] / 0.25 - 0.5).round()
+        assert_close(seen.tokens.centers[:, :2], (cells + 0.5) * 0.25)
+        assert len(cells.unique(dim=0)) == len(seen)  # a cell is one token, whatever it shows
+        beds, mugs = ((seen.shows == i).any(1) for i in (1, 2))
+        assert 15 <= int(beds.sum()) <= 70 and 1 <= int(mugs.sum()) <= 9
+        assert float((beds & mugs).sum()) >= 0.5 * float(mugs.sum())  # the mug shares its tokens with the bed
+        away = (seen.tokens.centers[beds, :2] - torch.tensor([1.0, 2.0])).abs()
+        assert (away <= torch.tensor([0.5, 1.0]) + 0.125 + 4 * 0.08).all() and away[:, 1].max() > 0.7  # turned by a quarter
+        said = tokens_as_symbols(seen, vocabulary).words.unflatten(1, (-1, WORDS))
+        for item in (bed, mug):
+            shown = (said[..., 0] == vocabulary.ids(item.category)[0]) & (said[..., -1] >= 0)
+            assert int(shown.sum()) == 1  # each says once how it is there
+            middle = seen.tokens.centers[shown.any(1), :2] - torch.tensor(item.center[:2])
+            assert middle.norm() < 0.25
+        sizes.add(int((~beds & ~mugs).sum()))
+    assert len(sizes) > 5  # of floor and wall there is now more, now less
+
+
+def test_a_grid_on_paper_is_as_dense_as_a_grid():
+    """Against the bundled features: tokens that show something, tokens that show two things, tokens of small and large things."""
+    cache, rng = FeatureCache(samples_folder() / "lessons"), np.random.default_rng(0)
+
+    def counted(seen):
+        each = np.array([int((seen.shows == o.id).any(1).sum()) for o in seen.objects])
+        area = np.array([o.size[0] * o.size[1] for o in seen.objects])
+        shown = (seen.shows > 0).sum(1)
+        return int((shown > 0).sum()), int((shown == 2).sum()), each[area < 0.12].mean(), each[area > 0.6].mean()
+
+    rooms = [cache.scene(name) for name in cache.file_of]
+    real, paper = (np.mean([counted(seen) for seen in some], 0) for some in (rooms, [on_paper(r.objects, rng) for r in rooms]))
+    assert (np.abs(paper / real - 1) < 0.25).all(), (real, paper)
 
 
 def test_tokens_of_floor_and_wall_are_thinned_out(model):
@@ -456,8 +474,9 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
             steps.append(1)
             if len(steps) == interrupt_at:
                 raise KeyboardInterrupt
-            return answer_loss(m, batch)
+            return answer_loss(m, batch) * (1 + torch.rand(()))  # random, as place_loss is
 
+        torch.manual_seed(5)
         history = train_steps(model, some, 6, loss, checkpoint=file, every=2, quiet=True, warmup=2)
         return model.state_dict(), history, len(steps)
 
@@ -467,6 +486,14 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     broken, again, steps = run(tmp_path / "broken.safetensors")
     assert steps == 4 and losses == again and all(torch.equal(broken[k], v) for k, v in whole.items())
     assert restore(tmp_path / "whole.safetensors", LeoVL("nano", channels=8)) == losses
+
+
+def test_batches_drawn_by_other_processes_are_the_same():
+    def run(workers):
+        model = LeoVL("nano", channels=8, seed=3)
+        return train_steps(model, lessons(model, rooms=2, budget=60), 3, answer_loss, quiet=True, warmup=1, workers=workers)
+
+    assert run(0) == run(2)
 
 
 def test_places_learn_their_coordinates(model):
