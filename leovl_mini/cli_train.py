@@ -114,13 +114,15 @@ def train_tune(
     domain: Annotated[str, typer.Option(help="Only rooms of this domain: scannet, rscan, multiscan or arkitscenes.")] = "",
     per: Annotated[Literal["token", "sequence"], typer.Option(help="Average the loss over words, or over answers.")] = "token",
     everyday: Annotated[float, typer.Option(min=0, max=1, help="Share of questions asked in the shortest words.")] = 0.0,
+    in_words: Annotated[float, typer.Option(min=0, max=1, help="Share of steps in which rooms are shown in words.")] = 0.0,
     watch: Watch = 16,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
     options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain, "per": per}
-    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, watch=watch, everyday=everyday, **options)
+    options |= {"watch": watch, "everyday": everyday, "in_words": in_words}
+    result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)
 
 

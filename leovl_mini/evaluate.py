@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from leovl_mini.presets import get_preset
 from leovl_mini.readers import load_scene
 from leovl_mini.rooms.corpus import Corpus, world_of
 from leovl_mini.rooms.facts import World
-from leovl_mini.rooms.quality import domain, group
+from leovl_mini.rooms.quality import categories, domain, group
 from leovl_mini.samples import samples_folder
 from leovl_mini.symbolic import Symbols
 from leovl_mini.tokens import SceneTokens
@@ -125,9 +125,11 @@ def evaluate(
     blind: LeoVL | None = None, world: Callable[[str], World] | None = None, quiet: bool = True,
 ) -> dict[str, dict]:  # fmt: skip
     """{control: {kind: score}} for short questions; the true scene's by domain, too. "wrong scene, its truth": the same answers
-    against what is true in the scene that was shown, where the question makes sense there. "trained blind": answers of a model that
-    was trained without scenes. "usual answer": what is right without any model."""
-    asked = [e for e in examples if e.task in SHORT]
+    against what is true in the scene that was shown, where the question makes sense there. "common things": the questions that are
+    only about the 15 commonest categories of ``learned``. "trained blind": answers of a model that was trained without scenes.
+    "usual answer": what is right without any model."""
+    asked, known = ([e for e in some if e.task in SHORT] for some in (examples, learned))
+    common = {c for c, _ in Counter(c for e in known for c in sorted(categories(e))).most_common(15)}
     results = {}
     for control in controls:
         shown = scenes_for(control, seen, (e.scene for e in asked))
@@ -142,10 +144,11 @@ def evaluate(
             for name in sorted({domain(e) for e in asked}):
                 here = [(s, e) for s, e in zip(said, asked, strict=True) if domain(e) == name]
                 results[name] = summarise(*zip(*here, strict=True))
+            if here := [(s, e) for s, e in zip(said, asked, strict=True) if categories(e) <= common and known]:
+                results["common things"] = summarise(*zip(*here, strict=True))
     if blind is not None:
         said = predict(blind, scenes_for("no scene", seen, (e.scene for e in asked)), asked, quiet=quiet)
         results["trained blind"] = summarise(said, asked)
-    known = [e for e in learned if e.task in SHORT]
     if known:
         usual = usual_answers(known)
         results["usual answer"] = summarise([usual(e) for e in asked], asked)

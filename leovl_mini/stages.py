@@ -40,6 +40,7 @@ TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
 LISTED = 0.2  # share of the rooms in which lists are asked for
 WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planning": 0.5, "dialogue": 0.5}
 WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where there is something to see
+WEIGHTS["nearest"] = 1.0  # not learned on paper: nothing to build on
 
 
 def symbolic(
@@ -73,13 +74,13 @@ def symbolic(
 def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 600, align: int = 3000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
-    domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0,
+    domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0,
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
     about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of
-    a step are the preset's; ``per``: how answers are averaged, see ``tuning_loss``; ``everyday``: the share of
-    questions in the shortest words. Runs on the GPU where there is one."""
+    a step are the preset's; ``per`` and ``in_words``: see ``tuning_loss``; ``everyday``: the share of questions in
+    the shortest words. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)
@@ -107,8 +108,9 @@ def tune(
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
     options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per}
     command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
-    loss = blind_loss if blind else tuning_loss
-    return timed(model, lessons, steps, functools.partial(loss, per=per), out, command, progress, **options)
+    command += f" --in-words {in_words}" if in_words else ""
+    loss = functools.partial(blind_loss if blind else tuning_loss, per=per, in_words=in_words)
+    return timed(model, lessons, steps, loss, out, command, progress, **options)
 
 
 def taught(rooms: Corpus, split: str) -> list[Example]:

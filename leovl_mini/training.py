@@ -143,13 +143,15 @@ def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
     return answer_loss(model, batch, per="token") + 0.1 * place_loss(model)
 
 
-def tuning_loss(model: LeoVL, batch: Batch, per: str = "token", align: float = 1.0) -> Tensor:
+def tuning_loss(model: LeoVL, batch: Batch, per: str = "token", align: float = 1.0, in_words: float = 0.0) -> Tensor:
     """``per``: averaged by "token", captions and lists teach with every word that must be looked up; by "sequence", every answer
-    counts the same, and short ones profit."""
-    return answer_loss(model, batch, per) + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
+    counts the same, and short ones profit. ``in_words``: the share of steps in which rooms are shown in words, with perfect eyes:
+    what was learned on paper must last."""
+    shown = dataclasses.replace(batch, scenes=batch.words) if torch.rand(()) < in_words else batch
+    return answer_loss(model, shown, per) + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
 
 
-def blind_loss(model: LeoVL, batch: Batch, per: str = "token") -> Tensor:
+def blind_loss(model: LeoVL, batch: Batch, per: str = "token", in_words: float = 0.0) -> Tensor:
     """The control: the same questions about scenes of which nothing is seen."""
     scenes = [dataclasses.replace(s, features=s.features[:0], centers=s.centers[:0], points=None) for s in batch.scenes]
     return answer_loss(model, dataclasses.replace(batch, scenes=scenes), per)

@@ -24,6 +24,12 @@ def noun(words: str) -> str:
     return next((n for n in NAMES if n not in COLOURS and words.endswith(n)), words)
 
 
+def categories(example: Example) -> set[str]:
+    """The categories of the things in a question and its answers."""
+    words = [*example.derivation.get("slots", {}).values(), *example.derivation.get("about", [])[:1], *example.answers]
+    return {noun(w) for w in words if isinstance(w, str)} & {*LARGE, *SMALL, *FIXED}
+
+
 def group(example: Example) -> str:
     """Everything the words of a question give away about its answer, apart from colours: kind and categories."""
     slots = example.derivation.get("slots", {})
