@@ -86,7 +86,7 @@ def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint of a first stage that goes on, at a lower rate.")] = None,
-    steps: Steps = 1600,
+    steps: Steps = 1200,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
     watch: Watch = 16,

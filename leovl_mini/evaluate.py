@@ -16,7 +16,6 @@ from leovl_mini.caption_facts import fact_scores
 from leovl_mini.data import FeatureCache, SceneInput, perceive
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.files import finished_files
-from leovl_mini.lessons import moved
 from leovl_mini.metrics import NUMERIC, TEXTS, clustered_bootstrap, score_answer, score_answers
 from leovl_mini.model import LeoVL
 from leovl_mini.pairs import asked_elsewhere
@@ -50,8 +49,7 @@ def predict(
     answers = [""] * len(examples)
     model.eval()
     for name, places in tqdm(by_scene.items(), unit="scene", disable=quiet):
-        scene = None if scenes[name] is None else moved(scenes[name], model.volume.device)
-        for i, answer in zip(places, model.answers(scene, [examples[i] for i in places], max_new_tokens), strict=True):
+        for i, answer in zip(places, model.answers(scenes[name], [examples[i] for i in places], max_new_tokens), strict=True):
             answers[i] = answer
     return answers
 

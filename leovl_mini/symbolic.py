@@ -25,10 +25,12 @@ BY_ITSELF = "middle"  # said in the middle of an object that is not on, under or
 
 @dataclass
 class Symbols:
-    """K tokens in words. ``words`` are token ids, -1 where an object has fewer; ``centers`` in metres."""
+    """K tokens in words. ``words`` are token ids, -1 where an object has fewer; ``centers`` in metres; ``share``: a token's part of
+    all tokens of its object, so that small things can count as much as large ones; 0 where nothing is said."""
 
     words: Int64[Tensor, "K W"]
     centers: Float[Tensor, "K 3"]
+    share: Float[Tensor, "K"] | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -97,11 +99,13 @@ def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:
     """One token per image token, in the words of the objects that it shows; none where it shows only floor or wall. The token next
     to the middle of an object says how it is there."""
     words, places = torch.full((*seen.shows.shape, WORDS), -1), seen.tokens.centers[:, :2]
+    share = torch.zeros(len(words))
     for item in seen.objects:
         token, slot = (seen.shows == item.id).nonzero(as_tuple=True)
         if len(token):
             words[token, slot] = torch.tensor(vocabulary.describe(item))
+            share[token] = share[token].clamp(min=1 / len(token))  # of two things, the smaller one
             middle = (places[token] - torch.tensor(item.center[:2])).square().sum(1).argmin()
             others = torch.arange(len(token)) != middle
             words[token[others], slot[others], -1] = -1
-    return Symbols(words.flatten(1), seen.tokens.centers)
+    return Symbols(words.flatten(1), seen.tokens.centers, share)

@@ -129,12 +129,14 @@ def place_loss(model: LeoVL, points: int = 256) -> Tensor:
 def alignment_loss(model: LeoVL, batch: Batch, plain: float = 0.25) -> Tensor:
     """Squared distance between projected image tokens and the sums of the words for the objects they show (ours).
 
-    Relative to the length of these sums. Floor and walls should say nothing; there are many such tokens, which count ``plain``.
+    Relative to the length of these sums. Every thing counts the same, however many tokens show it. Floor and walls should say
+    nothing; such a token counts ``plain`` of a mean one.
     """
     said = model.content(batch.scenes).float()
     with torch.no_grad():
         wanted = model.content(batch.words).float()
-    weight = torch.where(torch.cat([(w.words >= 0).any(1, keepdim=True) for w in batch.words]), 1.0, plain)
+    share = torch.cat([w.share for w in batch.words])[:, None]
+    weight = torch.where(share > 0, share, plain * share[share > 0].mean())
     return (weight * (said - wanted).square()).sum() / (weight * wanted.square()).sum()
 
 

@@ -25,6 +25,8 @@ from leovl_mini.metrics import TEXTS
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import world_of
 from leovl_mini.rooms.facts import World
+from leovl_mini.rooms.furniture import FIXED, LARGE, SMALL
+from leovl_mini.rooms.quality import categories
 from leovl_mini.samples import sample_room
 from leovl_mini.scene import Object
 
@@ -99,8 +101,22 @@ def test_an_oracle_is_right_with_the_scene_and_wrong_without():
     )
     domains = ["rscan", "scannet"]
     assert results["scene"]["count"]["questions"] == 5 and results["rscan"]["count"]["questions"] == 2
-    assert as_rows(results)[0] == ["kind", "questions", "scene", *domains, "no scene", "wrong scene", "usual answer"]
-    assert as_rows(results)[1][:6] == ["count", "5", "100", "100", "100", "0"]
+    columns = ["kind", "questions", "scene", *domains, "common things", "no scene", "wrong scene", "usual answer"]
+    assert as_rows(results)[0] == columns
+    assert as_rows(results)[1][:7] == ["count", "5", "100", "100", "100", "100", "0"]
+
+
+def test_common_things_are_those_that_training_asks_about_most():
+    def about(category, answer="red"):
+        return dataclasses.replace(EXAMPLES[0], kind="colour", answers=[answer], derivation={"slots": {"ref": f"green {category}"}})
+
+    kinds = sorted([*LARGE, *SMALL, *FIXED])[:17]
+    learned = [about(c) for i, c in enumerate(kinds) for _ in range(20 - i)]
+    assert categories(about("tv stand")) == {"tv stand"} and categories(about("sofa", "white mug")) == {"sofa", "mug"}
+    some = [about(c) for c in kinds]
+    results = evaluate(Oracle(), seen, some, learned, controls=("scene",))
+    assert results["common things"]["mean"]["questions"] == 15 and results["scene"]["mean"]["questions"] == 17
+    assert "common things" not in evaluate(Oracle(), seen, some, controls=("scene",))
 
 
 def test_a_kind_that_a_domain_lacks_is_no_zero():
