@@ -71,7 +71,7 @@ def symbolic(
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 600, align: int = 3000, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 400, align: int = 2000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0,
 ) -> dict:  # fmt: skip
