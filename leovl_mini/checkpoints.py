@@ -39,7 +39,10 @@ def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, 
 
 def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
     """Load a checkpoint into a model (and its optimiser); returns the losses so far."""
-    tensors = load_file(file)
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise CaptureError(f"{file} is no checkpoint, or damaged ({error}); name one that leovl-mini train has written") from None
     fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, file)
     if optimizer is not None:
         state: dict[int, dict] = defaultdict(dict)

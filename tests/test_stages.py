@@ -8,13 +8,14 @@ import torch
 from random_inputs import random_tokens
 from typer.testing import CliRunner
 
-from leovl_mini.checkpoints import load_weights, notes
+from leovl_mini.checkpoints import load_weights, notes, restore
 from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.stages import Progress, scorer, taught
+from leovl_mini.scene import CaptureError
+from leovl_mini.stages import Progress, scorer, symbolic, taught
 from leovl_mini.weights import file_sha256
 
 
@@ -107,6 +108,20 @@ def test_curves_are_written_and_go_on_after_an_interruption(made):
     after = json.loads((made / "curve.progress.json").read_text())
     assert after["losses"][0] == before["losses"][0] and len(after["losses"]) == 3
     assert after["minutes"] >= before["minutes"] and after["command"] == "leovl-mini train symbolic LAYOUTS --steps 3 --seed 0"
+
+
+def test_the_first_stage_goes_on_from_a_checkpoint(made):
+    out, start = made / "more.safetensors", made / "words.safetensors"
+    run("train", "symbolic", made / "layouts", "--out", out, "--start", start, "--rooms", 2, "--steps", 1, "--watch", 0)
+    note = json.loads((made / "more.progress.json").read_text())
+    assert note["command"] == "leovl-mini train symbolic LAYOUTS --steps 1 --seed 0 --rooms 2 --start words.safetensors"
+    (trained, again), fresh = (LeoVL("nano", seed=1) for _ in range(2)), LeoVL("nano")
+    restore(start, trained), restore(out, again)
+    word = [m.language.get_input_embeddings().weight.detach() for m in (trained, again, fresh)]
+    assert 0 < (word[1] - word[0]).abs().max() < (word[1] - word[2]).abs().max()  # one step from there, not from the beginning
+    (made / "text.safetensors").write_text("no tensors")
+    with pytest.raises(CaptureError, match="is no checkpoint, or damaged"):
+        symbolic(made / "layouts", made / "none.safetensors", 1, start=made / "text.safetensors")
 
 
 def test_scores_of_unseen_rooms_are_part_of_the_curves(tmp_path):

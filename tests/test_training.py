@@ -515,6 +515,17 @@ def test_places_learn_their_coordinates(model):
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_tuning_shows_rooms_in_words_where_it_shall(model):
+    batch = lessons(model, kind="image", turn=False).batch(0)
+
+    def loss(in_words):
+        torch.manual_seed(0)
+        return float(tuning_loss(model, batch, "sequence", in_words=in_words).detach())
+
+    seen, said = (float(answer_loss(model, dataclasses.replace(batch, scenes=s)).detach()) for s in (batch.scenes, batch.words))
+    assert abs(said - seen) > 0.01 and loss(1.0) - loss(0.0) == pytest.approx(said - seen, abs=1e-3)
+
+
 def test_alignment_is_lowest_where_tokens_say_their_words(model, monkeypatch):
     batch = lessons(model, kind="image", turn=False).batch(0)
     before, original = float(alignment_loss(model, batch).detach()), model.content
