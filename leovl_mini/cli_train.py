@@ -89,12 +89,13 @@ def train_symbolic(
     steps: Steps = 1200,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
+    texts: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with captions, plans and dialogues.")] = 0.0,
     watch: Watch = 16,
 ) -> None:
     """Stage 1: learn to answer about rooms made of words."""
     from leovl_mini.stages import symbolic
 
-    report_stage(symbolic(layouts, out, steps, seed, watch=watch, rooms=rooms, start=start), out)
+    report_stage(symbolic(layouts, out, steps, seed, watch=watch, rooms=rooms, start=start, texts=texts), out)
 
 
 @train_app.command("tune")

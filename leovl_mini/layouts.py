@@ -1,6 +1,7 @@
-"""Rooms that are only written down: thousands of furnished layouts with their questions, without a single picture.
+"""Rooms that are only written down: thousands of furnished layouts with their questions and texts, without a single picture.
 
-A folder of layouts holds ``rooms.jsonl`` (a room and its objects a line), ``train.jsonl`` and ``val.jsonl`` (balanced questions).
+A folder of layouts holds ``rooms.jsonl`` (a room and its objects a line), ``train.jsonl`` and ``val.jsonl`` (balanced questions, captions,
+plans and dialogues).
 """
 
 import dataclasses
@@ -18,8 +19,10 @@ from leovl_mini.rooms import quality
 from leovl_mini.rooms.corpus import as_object, by_domain
 from leovl_mini.rooms.domains import DOMAINS, domain_room
 from leovl_mini.rooms.facts import World
+from leovl_mini.rooms.plans import plans
 from leovl_mini.rooms.questions import questions
 from leovl_mini.rooms.recording import about_held_out
+from leovl_mini.rooms.texts import dialogues, object_captions, scene_caption
 from leovl_mini.scene import CaptureError, Object
 
 FIRST = 1_000_000  # number of the first one: no corpus has these rooms
@@ -27,12 +30,17 @@ VALIDATION = 40  # one room in so many is kept for the curves
 
 
 def layout(index: int) -> tuple[str, list[Object], list[Example]]:
-    """Name, objects and questions of one layout. Nothing is hidden in it: everything may be asked about."""
+    """Name, objects and examples of one layout. Nothing is hidden in it: everything may be asked about."""
     domain, number = list(DOMAINS)[index % len(DOMAINS)], FIRST + index // len(DOMAINS)
     room, name = domain_room(domain, number), f"{domain}_{number}"
     world = World(room.objects, room.areas, {o.id for o in room.objects})
-    asked = [e for e in questions(world, np.random.default_rng((number, 6))) if not about_held_out(e)]
-    return name, room.objects, [dataclasses.replace(e, id=f"{name}/{i:03d}", scene=name) for i, e in enumerate(asked)]
+    rng = np.random.default_rng((number, 6))
+    found = list(questions(world, rng))
+    spots = {o.id: [*o.center[:2], o.center[2] + o.size[2] / 2] for o in room.objects}  # in the middle of the top
+    texts = [*object_captions(world, rng, spots), scene_caption(world, rng), *plans(world, rng), *dialogues(world, rng)]
+    found += [dataclasses.replace(e, derivation={}) for e in texts]  # their proofs would be most of the file
+    kept = [e for e in found if not about_held_out(e)]
+    return name, room.objects, [dataclasses.replace(e, id=f"{name}/{i:03d}", scene=name) for i, e in enumerate(kept)]
 
 
 def make_layouts(folder: Path, rooms: int, workers: int = 2, quiet: bool = False) -> None:

@@ -58,7 +58,8 @@ class Lessons:
     to its share. ``crowd``: for a third of so many steps everything is to be listed, and nothing else is asked. Rooms made of
     objects hold only a few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a
     crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are asked for instead of questions,
-    see lists.py. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and teach
+    see lists.py; ``texts``: the share in which captions, plans and dialogues are asked for. Texts are long, so these rooms are made of
+    one token per thing (only "objects"). ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and teach
     little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
     """
 
@@ -66,10 +67,11 @@ class Lessons:
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
         budget: int = 360, seed: int = 0, turn: bool = True, weights: dict[str, float] | None = None,
         crowd: int = 0, plain: float = 0.3, lists: float = 0.0, everyday: float = 0.0,
+        texts: float = 0.0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.crowd, self.plain, self.lists, self.everyday = turn, crowd, plain, lists, everyday
+        self.turn, self.crowd, self.plain, self.lists, self.everyday, self.texts = turn, crowd, plain, lists, everyday, texts
         by_scene: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
             by_scene[example.scene].append(example)
@@ -93,13 +95,14 @@ class Lessons:
     def lesson(self, name: str, rng: np.random.Generator, full: float) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
         quarters = int(rng.integers(4)) if self.turn else 0
         seen = self.seen(name)
-        objects = [turned_object(o, quarters) for o in seen.objects]
+        objects, told = [turned_object(o, quarters) for o in seen.objects], False
         if self.kind == "objects":
+            told = full == 1 and rng.random() < self.texts
             few = rng.permutation([o.id for o in objects])[: max(5, round(full * len(objects)))]
             present = with_supports(set(few.tolist()), objects)
-            some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present]
+            some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present and told == (e.task != "qa")]
             here = [o for o in objects if o.id in present]
-            if full < 1:
+            if full < 1 or told:
                 words = objects_as_symbols(here, self.vocabulary)
             else:
                 words = tokens_as_symbols(on_paper(here, rng), self.vocabulary)
@@ -109,7 +112,7 @@ class Lessons:
             seen = SceneInput(turned_tokens(chosen(seen.tokens, kept), quarters), seen.shows[kept], objects)
             words = tokens_as_symbols(seen, self.vocabulary)
         left = max(self.budget - len(words), 64)
-        if full < 0 or rng.random() < self.lists:
+        if full < 0 or not told and rng.random() < self.lists:
             here = [o for o in objects if o.id in present]
             question, text = (EVERYTHING, inventory(here, rng)) if full < 0 else list_question(here, rng)
             turn = encode(Example("", name, "qa", "list", question, [text]), self.tokenizer, self.style)

@@ -44,10 +44,11 @@ WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where
 
 def symbolic(
     layouts: Path, out: Path, steps: int = 1200, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
-    start: Path | None = None,
+    start: Path | None = None, texts: float = 0.0,
 ) -> dict:  # fmt: skip
-    """Stage 1: rooms made of words; lists, then short questions. ``start``: a checkpoint that has learned to look up. ``watch``:
-    validation rooms asked about every 200 steps; ``rooms`` a step. Runs on the GPU where there is one."""
+    """Stage 1: rooms made of words; lists, then short questions. ``start``: a checkpoint that has learned to look up. ``texts``: in
+    that share of the rooms, captions, plans and dialogues. ``watch``: validation rooms asked about every 200 steps; ``rooms`` a
+    step. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     model, paper = LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device), Layouts(layouts)
     if start:
@@ -55,7 +56,7 @@ def symbolic(
     examples = [e for e in paper.examples("train") if e.kind not in UNSEEN_IN_WORDS]
     lessons = Lessons(
         model, lambda name: described(name, paper.objects[name]), examples, kind="objects", rooms=rooms, budget=420, seed=seed,
-        crowd=0 if start else steps // 4, lists=LISTED, weights=HARD,
+        crowd=0 if start else steps // 4, lists=LISTED, weights=WEIGHTS | HARD, texts=texts,
     )  # fmt: skip
 
     def shown(name: str) -> Symbols:
@@ -63,7 +64,7 @@ def symbolic(
         return tokens_as_symbols(on_paper(paper.objects[name], rng), lessons.vocabulary)
 
     command = f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed {seed}" + (f" --rooms {rooms}" if rooms != 16 else "")
-    command += f" --start {start.name}" if start else ""
+    command += (f" --start {start.name}" if start else "") + (f" --texts {texts}" if texts else "")
     asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, shown))
     options = {"rate": 8e-4 if start else 2e-3, "warmup": 30, "quiet": quiet, "per": "token"}

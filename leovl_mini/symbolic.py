@@ -61,8 +61,9 @@ class Vocabulary:
 
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
-    """One token per object."""
-    words = torch.tensor([vocabulary.describe(o) for o in objects], dtype=torch.long).view(-1, WORDS)
+    """One token per object. There is room for as many words as a token of a grid has, so that both kinds fit into one batch."""
+    rest = [-1] * (SHOWN - 1) * WORDS
+    words = torch.tensor([vocabulary.describe(o) + rest for o in objects], dtype=torch.long).view(-1, SHOWN * WORDS)
     return Symbols(words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3))
 
 
