@@ -86,7 +86,7 @@ def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint of a first stage that goes on, at a lower rate.")] = None,
-    steps: Steps = 1200,
+    steps: Steps = 2000,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
     texts: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with captions, plans and dialogues.")] = 0.0,
@@ -116,13 +116,14 @@ def train_tune(
     per: Annotated[Literal["token", "sequence"], typer.Option(help="Average the loss over words, or over answers.")] = "token",
     everyday: Annotated[float, typer.Option(min=0, max=1, help="Share of questions asked in the shortest words.")] = 0.0,
     in_words: Annotated[float, typer.Option(min=0, max=1, help="Share of steps in which rooms are shown in words.")] = 0.0,
+    texts: Annotated[bool, typer.Option(help="Also captions, plans and dialogues.")] = True,
     watch: Watch = 16,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
     options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain, "per": per}
-    options |= {"watch": watch, "everyday": everyday, "in_words": in_words}
+    options |= {"watch": watch, "everyday": everyday, "in_words": in_words, "texts": texts}
     result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)
 

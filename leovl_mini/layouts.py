@@ -1,7 +1,7 @@
 """Rooms that are only written down: thousands of furnished layouts with their questions and texts, without a single picture.
 
-A folder of layouts holds ``rooms.jsonl`` (a room and its objects a line), ``train.jsonl`` and ``val.jsonl`` (balanced questions, captions,
-plans and dialogues).
+A folder of layouts holds ``rooms.jsonl`` (a room and its objects a line), ``train.jsonl`` and ``val.jsonl`` (balanced questions,
+captions, plans and dialogues).
 """
 
 import dataclasses

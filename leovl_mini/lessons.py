@@ -55,12 +55,13 @@ class Lessons:
     ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image". ``budget``: so many tokens and
     words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
     ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative
-    to its share. ``crowd``: for a third of so many steps everything is to be listed, and nothing else is asked. Rooms made of
-    objects hold only a few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a
-    crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are asked for instead of questions,
-    see lists.py; ``texts``: the share in which captions, plans and dialogues are asked for. Texts are long, so these rooms are made of
-    one token per thing (only "objects"). ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and teach
-    little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
+    to its share. ``crowd``: for three fifths of so many steps everything is to be listed, and nothing else is asked. Rooms
+    made of objects hold but few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``.
+    In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are asked for instead of
+    questions, see lists.py. ``texts``: the share of rooms made of objects about which captions, plans and dialogues are asked for;
+    they are long, so these rooms have one token per thing. ``plain``: the share of tokens without objects, only floor and wall,
+    that is kept: they cost much and teach little. ``everyday``: the share of questions asked in the shortest words, see
+    ``shortest``.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Lessons:
         epoch, place = divmod(step * self.rooms, len(self.names))
         orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
         chosen = np.concatenate(orders)[place : place + self.rooms]
-        full = min(1.0, 1.5 * step / self.crowd - 0.5) if self.crowd else 1.0  # below 0: the first third
+        full = min(1.0, 2.5 * step / self.crowd - 1.5) if self.crowd else 1.0  # below 0: only lists
         lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full) for i in chosen[part::parts]]
         scenes, turns, words = map(list, zip(*lessons, strict=True))
         return Batch(scenes, turns, words if self.kind == "image" else None)
