@@ -55,6 +55,19 @@ def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = 
         return json.loads(opened.metadata()["history"])
 
 
+def start_from(file: Path, model: LeoVL) -> None:
+    """Begin with the weights of a checkpoint, or with finished ones such as the package's (which are rounded to bfloat16)."""
+    try:
+        with safe_open(file, "pt") as opened:
+            finished = "preset" in (opened.metadata() or {})
+    except SafetensorError:
+        finished = False  # ``restore`` says what is wrong
+    if finished:
+        fill(model, weights_of(load_weights(file)), file)
+    else:
+        restore(file, model)
+
+
 def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
     """Put tensors into a model; both must have the same names and shapes."""
     wanted = weights_of(model)

@@ -85,7 +85,7 @@ def write_layouts(
 def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    start: Annotated[Path | None, typer.Option(help="Checkpoint of a first stage that goes on, at a lower rate.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint or weights that go on, at a lower rate.")] = None,
     steps: Steps = 2000,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
@@ -103,7 +103,7 @@ def train_tune(
     corpus: CorpusPath,
     cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    start: Annotated[Path | None, typer.Option(help="Checkpoint of the stage before; without it, from random weights.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint or weights of the stage before.")] = None,
     steps: Steps = 400,
     align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 2000,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,

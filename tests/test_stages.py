@@ -62,10 +62,10 @@ def test_the_blind_control_never_sees_a_scene(made):
 
 
 def test_a_run_can_be_kept_to_one_domain_and_split(made):
-    kept = ["--split", "skewed-train", "--domain", "rscan"]
+    kept = ["--split", "skewed-train", "--domain", "rscan", "--no-texts"]
     start = ["train", "tune", made / "corpus", "--cache", made / "cache", "--steps", 1, "--align", 0]
     run(*start, "--out", made / "d1.safetensors", *kept)
-    assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain rscan")
+    assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain rscan --no-texts")
     result = CliRunner().invoke(app, [str(a) for a in [*start, "--out", made / "no.safetensors", "--domain", "moon"]])
     assert "no examples of split train and domain moon" in str(result.exception)
 
@@ -112,9 +112,10 @@ def test_curves_are_written_and_go_on_after_an_interruption(made):
 
 def test_the_first_stage_goes_on_from_a_checkpoint(made):
     out, start = made / "more.safetensors", made / "words.safetensors"
-    run("train", "symbolic", made / "layouts", "--out", out, "--start", start, "--rooms", 2, "--steps", 1, "--watch", 0)
+    more = ["--rooms", 2, "--steps", 1, "--watch", 0, "--texts", 1.0]
+    run("train", "symbolic", made / "layouts", "--out", out, "--start", start, *more)
     note = json.loads((made / "more.progress.json").read_text())
-    assert note["command"] == "leovl-mini train symbolic LAYOUTS --steps 1 --seed 0 --rooms 2 --start words.safetensors"
+    assert note["command"] == "leovl-mini train symbolic LAYOUTS --steps 1 --seed 0 --rooms 2 --start words.safetensors --texts 1.0"
     (trained, again), fresh = (LeoVL("nano", seed=1) for _ in range(2)), LeoVL("nano")
     restore(start, trained), restore(out, again)
     word = [m.language.get_input_embeddings().weight.detach() for m in (trained, again, fresh)]
