@@ -59,7 +59,8 @@ class Lessons:
     made of objects hold but few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``.
     In a crowd nothing tells attention where to look. ``lists``: the share of rooms in which lists are asked for instead of
     questions, see lists.py. ``texts``: the share of rooms made of objects about which captions, plans and dialogues are asked for;
-    they are long, so these rooms have one token per thing. ``plain``: the share of tokens without objects, only floor and wall,
+    they are long, so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers).
+    ``plain``: the share of tokens without objects, only floor and wall,
     that is kept: they cost much and teach little. ``everyday``: the share of questions asked in the shortest words, see
     ``shortest``.
     """
@@ -103,7 +104,7 @@ class Lessons:
             present = with_supports(set(few.tolist()), objects)
             some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present and told == (e.task != "qa")]
             here = [o for o in objects if o.id in present]
-            if full < 1 or told:
+            if full < 1 or told and rng.random() < 2 / 3:
                 words = objects_as_symbols(here, self.vocabulary)
             else:
                 words = tokens_as_symbols(on_paper(here, rng), self.vocabulary)
