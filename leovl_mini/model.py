@@ -16,6 +16,8 @@ from leovl_mini.prompts import Turn, before_scene, encode
 from leovl_mini.symbolic import Symbols
 from leovl_mini.tokens import SceneTokens, representation
 
+SURE = 16  # words of an answer that are never drawn by lot
+
 
 @dataclass
 class Answer:
@@ -192,10 +194,12 @@ class LeoVL(nn.Module):
 
     @torch.no_grad()
     def answers(
-        self, scene: SceneTokens | Symbols | None, questions: Sequence[str | Example], max_new_tokens: int = 32, use_cache=True
-    ) -> list[str]:
-        """Greedy answers to several questions about one scene. The scene is read once, and its keys and values serve all
-        questions; without ``use_cache`` everything is read again for every word."""
+        self, scene: SceneTokens | Symbols | None, questions: Sequence[str | Example], max_new_tokens: int = 32, use_cache=True,
+        temperature: float = 0.5,
+    ) -> list[str]:  # fmt: skip
+        """Answers to several questions about one scene, which is read once: its keys and values serve all questions; without
+        ``use_cache`` everything is read again for every word. The first ``SURE`` words are the most likely ones. Later words are
+        drawn with ``temperature`` (0: never), always with the same luck: in long texts, most likely words lead in circles."""
         prompt = self.embed_prompt(scene)
         asked = [self.embed_question(q) for q in questions]
         longest, count = max(len(q) for q in asked), len(asked)
@@ -211,7 +215,8 @@ class LeoVL(nn.Module):
             ).past_key_values
             cache.batch_repeat_interleave(count)
         written, done = [], torch.zeros(count, dtype=torch.bool, device=new.device)
-        for _ in range(max_new_tokens):
+        luck = torch.Generator().manual_seed(0)
+        for step in range(max_new_tokens):
             after = (before[-1] + mask[:, len(prompt) :].cumsum(1)).clamp(min=0)
             positions = torch.cat([before.expand(count, -1), after], dim=1)
             read = new if use_cache else everything
@@ -219,6 +224,11 @@ class LeoVL(nn.Module):
                 inputs_embeds=read, attention_mask=mask, position_ids=positions[:, -read.shape[1] :], past_key_values=cache,
                 use_cache=use_cache, logits_to_keep=1,
             ).logits[:, -1]  # fmt: skip
+            if (
+                step >= SURE and temperature
+            ):  # with Gumbel noise, the largest is a draw from the softmax; one noise for all questions
+                noise = -torch.empty(logits.shape[-1]).exponential_(generator=luck).log()
+                logits = logits + temperature * noise.to(logits)
             word = torch.where(done, self.tokenizer.pad_token_id, logits.argmax(-1))
             written.append(word)
             done = done | (word == self.tokenizer.eos_token_id)
@@ -232,7 +242,7 @@ class LeoVL(nn.Module):
     def generate(
         self, scene: SceneTokens | Symbols, question: str | Example, max_new_tokens: int = 32, use_cache: bool = True
     ) -> Answer:
-        """The greedy answer to one question."""
+        """The answer to one question."""
         return Answer(self.answers(scene, [question], max_new_tokens, use_cache)[0], self.trained)
 
 

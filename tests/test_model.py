@@ -3,6 +3,7 @@
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from leovl_mini import language
 from leovl_mini.examples import Example
 from leovl_mini.language import is_complete, load_language, nano, smollm2, unpack_gguf
-from leovl_mini.model import Answer, LeoVL
+from leovl_mini.model import SURE, Answer, LeoVL
 from leovl_mini.presets import PRESETS, get_preset, pick_device
 from leovl_mini.prompts import ROLE, before_scene, question_text
 from leovl_mini.tokens import SceneTokens
@@ -152,6 +153,25 @@ def test_greedy_answers_equal_a_plain_loop_with_and_without_the_cache(model, que
     assert len(set(expected)) > 5
     for use_cache in (True, False):
         assert model.generate(tokens, question, 12, use_cache).text == expected
+
+
+def test_only_later_words_are_drawn_and_always_with_the_same_luck(model):
+    tokens, questions = random_tokens(20, 8), ["Where is the lamp?", "How many chairs are there in the room?"]
+    sure, likely, drawn = (model.answers(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0))
+    short = model.answers(tokens, questions, SURE, temperature=5.0)
+    assert sure == likely and all(a.startswith(b.rstrip("\ufffd")) for a, b in zip(sure + drawn, 2 * short, strict=True))
+    assert all(a != b for a, b in zip(sure, drawn, strict=True))
+    again = [model.answers(tokens, [q], 24, use_cache, temperature=5.0)[0] for use_cache in (True, False) for q in questions]
+    assert again == 2 * drawn
+
+
+def test_words_are_drawn_as_often_as_they_are_likely(model, monkeypatch):
+    """A model that finds two words likely in the proportion 3 to 1, whatever it reads, at temperature 1."""
+    likely = torch.full((1, 1, len(TOKENIZER)), -1e9)
+    likely[0, 0, TOKENIZER(" red blue").input_ids] = torch.tensor([3.0, 1.0]).log()
+    monkeypatch.setattr(model.language, "forward", lambda **_: SimpleNamespace(logits=likely))
+    said = model.answers(None, ["Why?"], SURE + 400, use_cache=False, temperature=1.0)[0].split()
+    assert set(said[:SURE]) == {"red"} and 270 < said[SURE:].count("red") < 330
 
 
 def test_the_answer_is_as_long_as_asked_for(model):
