@@ -42,7 +42,7 @@ def predict(
     max_new_tokens: int = 16,
     quiet: bool = True,
 ) -> list[str]:
-    """Greedy answers, in the order of the examples. A scene is read once for all questions about it."""
+    """Answers, in the order of the examples. A scene is read once for all questions about it."""
     by_scene: dict[str, list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
         by_scene[example.scene].append(i)

@@ -39,7 +39,7 @@ HARD = {
 }
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
 LISTED = 0.2  # share of the rooms in which lists are asked for
-WEIGHTS = {"qa": 1.0, "object captioning": 0.3, "scene captioning": 1.0, "planning": 0.5, "dialogue": 0.5}
+WEIGHTS = {"qa": 1.0, "object captioning": 0.15, "scene captioning": 0.5, "planning": 0.25, "dialogue": 0.25}
 WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where there is something to see
 
 
