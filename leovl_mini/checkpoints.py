@@ -38,11 +38,15 @@ def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, 
 
 
 def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
-    """Load a checkpoint into a model (and its optimiser); returns the losses so far."""
+    """Load a checkpoint into a model (and its optimiser); returns the losses so far. A run can also start from finished
+    weights, such as the package's, which are rounded to bfloat16 and have no past."""
     try:
         tensors = load_file(file)
     except SafetensorError as error:
         raise CaptureError(f"{file} is no checkpoint, or damaged ({error}); name one that leovl-mini train has written") from None
+    if optimizer is None and not any(k.startswith("model.") for k in tensors):
+        fill(model, weights_of(load_weights(file)), file)
+        return []
     fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, file)
     if optimizer is not None:
         state: dict[int, dict] = defaultdict(dict)
@@ -53,19 +57,6 @@ def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = 
         optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
     with safe_open(file, "pt") as opened:
         return json.loads(opened.metadata()["history"])
-
-
-def start_from(file: Path, model: LeoVL) -> None:
-    """Begin with the weights of a checkpoint, or with finished ones such as the package's (which are rounded to bfloat16)."""
-    try:
-        with safe_open(file, "pt") as opened:
-            finished = "preset" in (opened.metadata() or {})
-    except SafetensorError:
-        finished = False  # ``restore`` says what is wrong
-    if finished:
-        fill(model, weights_of(load_weights(file)), file)
-    else:
-        restore(file, model)
 
 
 def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from leovl_mini.checkpoints import save_weights, start_from
+from leovl_mini.checkpoints import restore, save_weights
 from leovl_mini.data import FeatureCache, described
 from leovl_mini.evaluate import predict, summarise
 from leovl_mini.examples import Example
@@ -53,7 +53,7 @@ def symbolic(
     torch.manual_seed(seed)
     model, paper = LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device), Layouts(layouts)
     if start:
-        start_from(start, model)
+        restore(start, model)
     examples = [e for e in paper.examples("train") if e.kind not in UNSEEN_IN_WORDS]
     lessons = Lessons(
         model, lambda name: described(name, paper.objects[name]), examples, kind="objects", rooms=rooms, budget=420, seed=seed,
@@ -91,7 +91,7 @@ def tune(
         add_lora(model, lora, seed)
     model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if start:
-        start_from(start, model)
+        restore(start, model)
     rooms = Corpus(corpus)
     examples = [e for e in taught(rooms, split) if e.task in (TASKS if texts else ("qa",)) and e.scene.startswith(domain)]
     examples = [e for e in examples if e.scene in features]

@@ -8,7 +8,7 @@ from random_inputs import random_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from leovl_mini.checkpoints import load_weights, notes, save_checkpoint, save_weights, start_from
+from leovl_mini.checkpoints import load_weights, notes, restore, save_checkpoint, save_weights
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import PRESETS
 from leovl_mini.scene import CaptureError
@@ -47,12 +47,12 @@ def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, fi
     save_checkpoint(tmp_path / "run.safetensors", model, torch.optim.AdamW(model.parameters()), [])
     for start, rounded in ((tmp_path / "run.safetensors", torch.float32), (file, torch.bfloat16)):
         begun = LeoVL("nano", channels=8, seed=1)
-        start_from(start, begun)
+        restore(start, begun)
         for name, weight in model.state_dict().items():
             assert torch.equal(begun.state_dict()[name], weight.to(rounded).float())
     for start in (tmp_path / "run.safetensors", file):
         with pytest.raises(CaptureError, match="does not fit this model"):
-            start_from(start, LeoVL("nano", channels=16))
+            restore(start, LeoVL("nano", channels=16))
 
 
 def test_another_tokenizer_or_other_settings_are_refused(file, monkeypatch):
