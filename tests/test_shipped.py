@@ -42,6 +42,7 @@ def test_the_curves_belong_to_the_weights():
     assert json.loads((tables / "nano.json").read_text())["trained"] == notes(shipped())
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
     assert runs["zero_nano"]["command"].split(" --steps")[0] == runs["nano"]["command"].split(" --steps")[0]
+    assert json.loads((tables / "zero.json").read_text())["trained"]["command"] == runs["zero_nano"]["command"]
 
 
 def test_the_comparison_is_whole_and_belongs_to_the_weights():
