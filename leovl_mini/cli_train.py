@@ -73,7 +73,7 @@ def write_layouts(
     rooms: Annotated[int, typer.Option(min=40, help="So many rooms.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Furnish rooms on paper only, with questions: what the first stage learns from."""
+    """Furnish rooms on paper only, with questions and texts: what the first stage learns from."""
     from leovl_mini.layouts import make_layouts
 
     start = time.perf_counter()
@@ -103,7 +103,7 @@ def train_tune(
     corpus: CorpusPath,
     cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    start: Annotated[Path | None, typer.Option(help="Checkpoint or weights of the stage before.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint or weights to start from; else random ones.")] = None,
     steps: Steps = 400,
     align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 2000,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,

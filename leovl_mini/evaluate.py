@@ -25,7 +25,7 @@ from leovl_mini.readers import load_scene
 from leovl_mini.rooms.corpus import Corpus, world_of
 from leovl_mini.rooms.facts import World
 from leovl_mini.rooms.quality import categories, domain, group
-from leovl_mini.samples import samples_folder
+from leovl_mini.samples import is_bundled, samples_folder
 from leovl_mini.symbolic import Symbols
 from leovl_mini.tokens import SceneTokens
 
@@ -196,7 +196,7 @@ def material(corpus: Path | None = None, cache: Path | None = None, split: str =
     of the unseen rooms whose features travel with the package."""
     if corpus is not None:
         made, features = Corpus(corpus), FeatureCache(cache or corpus)
-        found = [e for e in made.examples(split) if e.scene in features]
+        found = [e for e in made.examples(split) if e.scene in features and not is_bundled(e.scene)]
         names = set(sorted({e.scene for e in found}, key=lambda n: (int(n.split("_")[1].split("-")[0]), n))[:rooms])  # all domains
         learned = [e for e in made.examples("train") if e.task in SHORT]
         return features.scene, [e for e in found if e.scene in names], learned, made.world

@@ -224,9 +224,8 @@ class LeoVL(nn.Module):
                 inputs_embeds=read, attention_mask=mask, position_ids=positions[:, -read.shape[1] :], past_key_values=cache,
                 use_cache=use_cache, logits_to_keep=1,
             ).logits[:, -1]  # fmt: skip
-            if (
-                step >= SURE and temperature
-            ):  # with Gumbel noise, the largest is a draw from the softmax; one noise for all questions
+            if step >= SURE and temperature:
+                # With Gumbel noise the largest is a draw from the softmax. All questions get the same noise.
                 noise = -torch.empty(logits.shape[-1]).exponential_(generator=luck).log()
                 logits = logits + temperature * noise.to(logits)
             word = torch.where(done, self.tokenizer.pad_token_id, logits.argmax(-1))

@@ -47,7 +47,7 @@ def symbolic(
     layouts: Path, out: Path, steps: int = 2000, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
     start: Path | None = None, texts: float = 0.0,
 ) -> dict:  # fmt: skip
-    """Stage 1: rooms made of words; lists, then short questions. ``start``: a checkpoint that has learned to look up. ``texts``: in
+    """Stage 1: rooms made of words; lists, then short questions. ``start``: a checkpoint or weights that can look up. ``texts``: in
     that share of the rooms, captions, plans and dialogues. ``watch``: validation rooms asked about every 200 steps; ``rooms`` a
     step. Runs on the GPU where there is one."""
     torch.manual_seed(seed)

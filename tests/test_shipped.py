@@ -35,13 +35,17 @@ def test_every_file_has_its_card_and_its_history(name):
 
 def test_the_curves_belong_to_the_weights():
     tables = samples_folder() / "tables"
-    runs = {n: json.loads((tables / f"train_{n}.json").read_text()) for n in ("symbolic", "nano", "blind", "zero_nano")}
+    runs = {
+        n: json.loads((tables / f"train_{n}.json").read_text()) for n in ("symbolic", "nano", "blind", "zero_symbolic", "zero_nano")
+    }
     for name, table in (("nano-symbolic", "symbolic"), ("nano", "nano")):
         made = notes(shipped(name))
         assert runs[table]["command"] == made["command"] and len(runs[table]["losses"]) == int(made["steps"])
     assert json.loads((tables / "nano.json").read_text())["trained"] == notes(shipped())
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
-    assert runs["zero_nano"]["command"].split(" --steps")[0] == runs["nano"]["command"].split(" --steps")[0]
+    tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 400 --align 2000 --seed 0 --start words.safetensors --no-texts"
+    assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 2000 --seed 0"  # the defaults
+    assert runs["zero_nano"]["command"] == tuned
     assert json.loads((tables / "zero.json").read_text())["trained"]["command"] == runs["zero_nano"]["command"]
 
 
