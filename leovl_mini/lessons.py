@@ -67,8 +67,7 @@ class Lessons:
     def __init__(
         self, model: LeoVL, seen: Callable[[str], SceneInput], examples: Iterable[Example], kind: str = "image", rooms: int = 32,
         budget: int = 360, seed: int = 0, turn: bool = True, weights: dict[str, float] | None = None,
-        crowd: int = 0, plain: float = 0.3, lists: float = 0.0, everyday: float = 0.0,
-        texts: float = 0.0,
+        crowd: int = 0, plain: float = 0.3, lists: float = 0.0, everyday: float = 0.0, texts: float = 0.0,
     ):  # fmt: skip
         self.tokenizer, self.style, self.vocabulary = model.tokenizer, model.prompt_style, Vocabulary(model.tokenizer)
         self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed

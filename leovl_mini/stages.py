@@ -55,6 +55,8 @@ def symbolic(
     if start:
         restore(start, model)
     examples = [e for e in paper.examples("train") if e.kind not in UNSEEN_IN_WORDS]
+    if texts and all(e.task == "qa" for e in examples):
+        raise CaptureError(f"{layouts} holds no texts; make new layouts with: leovl-mini train layouts --out FOLDER")
     lessons = Lessons(
         model, lambda name: described(name, paper.objects[name]), examples, kind="objects", rooms=rooms, budget=420, seed=seed,
         crowd=0 if start else steps // 3, lists=LISTED, weights=WEIGHTS | HARD, texts=texts,
@@ -75,8 +77,7 @@ def symbolic(
 def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 400, align: int = 2000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
-    domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0,
-    texts: bool = True,
+    domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0, texts: bool = True,
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions

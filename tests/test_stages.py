@@ -1,6 +1,7 @@
 """The commands of training and evaluation on a tiny corpus, one after the other."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from leovl_mini.checkpoints import load_weights, notes, restore
 from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache
+from leovl_mini.evaluate import material
 from leovl_mini.examples import Example, load_examples
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import Corpus, make_corpus
@@ -97,6 +99,8 @@ def test_bundled_rooms_stay_unseen(made):
     rooms = Corpus(made / "corpus")
     left_out = {e.scene for e in rooms.examples("train")} - {e.scene for e in taught(rooms, "train")}
     assert left_out == {"scannet_00000", "multiscan_00001", "arkitscenes_00000"} and taught(rooms, "train")
+    scored = {e.scene for e in material(made / "corpus", made / "cache", "train")[1]}  # as rooms that were learned from
+    assert scored == {e.scene for e in taught(rooms, "train")}
 
 
 def test_curves_are_written_and_go_on_after_an_interruption(made):
@@ -121,6 +125,11 @@ def test_the_first_stage_goes_on_from_a_checkpoint(made):
     word = [m.language.get_input_embeddings().weight.detach() for m in (trained, again, fresh)]
     assert 0 < (word[1] - word[0]).abs().max() < (word[1] - word[2]).abs().max()  # one step from there, not from the beginning
     (made / "text.safetensors").write_text("no tensors")
+    old = shutil.copytree(made / "layouts", made / "old")  # as earlier versions wrote them
+    told = (old / "train.jsonl").read_text().splitlines()
+    (old / "train.jsonl").write_text("\n".join(line for line in told if json.loads(line)["task"] == "qa"))
+    with pytest.raises(CaptureError, match="holds no texts; make new layouts"):
+        symbolic(old, made / "none.safetensors", 1, texts=0.5)
     with pytest.raises(CaptureError, match="is no checkpoint, or damaged"):
         symbolic(made / "layouts", made / "none.safetensors", 1, start=made / "text.safetensors")
 
