@@ -34,9 +34,8 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
     rows = [["what", "value"], *([key.removeprefix("note "), f"`{value}`"] for key, value in notes.items())]
     rows += [["numbers", f"{count:,} in bfloat16"], ["SHA-256", f"`{file_sha256(weights)}`"]]
     parts = [f"# {name}", about, markdown("How it was made, what it belongs to", rows)]
-    parts.append(
-        "CORPUS: `leovl-mini rooms make --rooms 2000 --out CORPUS`. CACHE: `leovl-mini train features CORPUS --out CACHE`."
-    )
+    corpus = notes.get("note corpus", "leovl-mini rooms make --rooms 2000 --out CORPUS")
+    parts.append(f"CORPUS: `{corpus}`. CACHE: `leovl-mini train features CORPUS --out CACHE`.")
     if "LAYOUTS" in notes.get("note command", ""):
         parts.append("LAYOUTS: `leovl-mini train layouts --out LAYOUTS`, 8,000 rooms.")
     if "PAIRS" in notes.get("note command", ""):

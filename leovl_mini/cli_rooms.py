@@ -98,6 +98,7 @@ def count(
     from tqdm import tqdm
 
     from leovl_mini.report import hardware, table, write_rows
+    from leovl_mini.rooms.corpus import Corpus
     from leovl_mini.tokens.statistics import corpus_statistics
 
     start = time.perf_counter()
@@ -110,8 +111,6 @@ def count(
     console.print(table(f"{len(rows)} rooms, cells of 0.2 m", lines))
     if write:
         made = json.loads((corpus / "corpus.json").read_text())
-        command = (
-            f"leovl-mini rooms make --rooms {made['rooms']} --views {made['views']} --out CORPUS; leovl-mini rooms tokens CORPUS"
-        )
-        note = {"command": f"{command} --rooms {rooms}", "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
+        command = f"{Corpus(corpus).command()}; leovl-mini rooms tokens CORPUS --rooms {rooms}"
+        note = {"command": command, "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
         write_rows(write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows)

@@ -71,7 +71,7 @@ def symbolic(
     asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, shown))
     options = {"rate": 8e-4 if start else 2e-3, "warmup": 30, "quiet": quiet, "per": "token"}
-    return timed(model, lessons, steps, symbolic_loss, out, command, progress, **options)
+    return timed(model, lessons, steps, symbolic_loss, out, {"command": command}, progress, **options)
 
 
 def tune(
@@ -113,7 +113,7 @@ def tune(
     command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
     command += (f" --in-words {in_words}" if in_words else "") + ("" if texts else " --no-texts")
     loss = functools.partial(blind_loss if blind else tuning_loss, per=per, in_words=in_words)
-    return timed(model, lessons, steps, loss, out, command, progress, **options)
+    return timed(model, lessons, steps, loss, out, {"command": command, "corpus": rooms.command()}, progress, **options)
 
 
 def taught(rooms: Corpus, split: str) -> list[Example]:
@@ -177,11 +177,11 @@ def watched(examples: Iterable[Example], count: int, domain: str = "", kinds_lef
     return [e for e in some if e.scene in names]
 
 
-def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, command: str, progress: Progress, **options) -> dict:
+def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, made: dict, progress: Progress, **options) -> dict:
     """Train, and write the finished weights beside the checkpoint, with a note of how they were made, and the curves."""
     history = train_steps(model, lessons, steps, loss, checkpoint=out, watch=progress.watch, **options)
     last = sum(history[-50:]) / len(history[-50:])
-    made = {"command": command, "steps": steps, "loss": round(last, 3), "hardware": hardware(), "minutes": progress.minutes()}
+    made |= {"steps": steps, "loss": round(last, 3), "hardware": hardware(), "minutes": progress.minutes()}
     if PartialState().is_main_process:
         save_weights(model, out.with_name(f"{out.stem}.weights.safetensors"), {k: str(v) for k, v in made.items()})
         progress.write({**made, "losses": [round(v, 4) for v in history]})

@@ -35,15 +35,19 @@ def test_every_file_has_its_card_and_its_history(name):
 
 def test_the_curves_belong_to_the_weights():
     tables = samples_folder() / "tables"
-    runs = {
-        n: json.loads((tables / f"train_{n}.json").read_text()) for n in ("symbolic", "nano", "blind", "zero_symbolic", "zero_nano")
-    }
+    names = ("first", "texts", "symbolic", "nano", "blind", "zero_symbolic", "zero_nano")
+    runs = {name: json.loads((tables / f"train_{name}.json").read_text()) for name in names}
+    for name, start in (("texts", "first"), ("symbolic", "texts"), ("nano", "words")):
+        assert f"--start {start}.safetensors" in runs[name]["command"]
     for name, table in (("nano-symbolic", "symbolic"), ("nano", "nano")):
         made = notes(shipped(name))
         assert runs[table]["command"] == made["command"] and len(runs[table]["losses"]) == int(made["steps"])
     for table in ("nano", "nano_train"):
         assert json.loads((tables / f"{table}.json").read_text())["trained"] == notes(shipped())
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
+    few, few_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("few", "few_train"))
+    assert few == few_train != notes(shipped())
+    assert runs["blind"]["corpus"] == runs["nano"]["corpus"] == notes(shipped())["corpus"]
     tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 400 --align 2000 --seed 0 --start words.safetensors --no-texts"
     assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 2000 --seed 0"  # the defaults
     assert runs["zero_nano"]["command"] == tuned

@@ -56,6 +56,7 @@ def test_from_words_to_pictures_to_scores(made):
     card = (made / "shelf" / "tiny.md").read_text()
     assert load_weights(made / "shelf" / "tiny.safetensors").trained and file_sha256(made / "shelf" / "tiny.safetensors") in card
     assert notes(weights)["command"] in card and "| existence |" in card and card.startswith("# tiny\n\nFor tests.")
+    assert "CORPUS: `leovl-mini rooms make --rooms 8 --views 2 --pairs 0.0 --out CORPUS`." in card
 
 
 def test_the_blind_control_never_sees_a_scene(made):

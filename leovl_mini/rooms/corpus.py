@@ -211,6 +211,11 @@ class Corpus:
             frame_names=[f"{i:03d}" for i in range(V)],
         )
 
+    def command(self) -> str:
+        """The command that makes this corpus."""
+        made = json.loads((self.folder / "corpus.json").read_text())
+        return "leovl-mini rooms make --rooms {rooms} --views {views} --pairs {pairs} --out CORPUS".format(**made)
+
     def facts(self, name: str) -> dict:
         """What ``scene.json`` holds."""
         with zipfile.ZipFile(self.shard_of[name]) as shard:
