@@ -31,17 +31,16 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
     with safe_open(weights, "pt") as opened:
         notes = opened.metadata()
         count = sum(opened.get_tensor(key).numel() for key in opened.keys())
-    rows = [["what", "value"], *([key.removeprefix("note "), f"`{value}`"] for key, value in notes.items())]
+    rows = [["what", "value"], *([key.removeprefix("note "), f"`{value}`"] for key, value in sorted(notes.items()))]
     rows += [["numbers", f"{count:,} in bfloat16"], ["SHA-256", f"`{file_sha256(weights)}`"]]
     parts = [f"# {name}", about, markdown("How it was made, what it belongs to", rows)]
     corpus = notes.get("note corpus", "leovl-mini rooms make --rooms 2000 --out CORPUS")
-    parts.append(f"CORPUS: `{corpus}`. CACHE: `leovl-mini train features CORPUS --out CACHE`.")
-    if "LAYOUTS" in notes.get("note command", ""):
-        parts.append("LAYOUTS: `leovl-mini train layouts --out LAYOUTS`, 8,000 rooms.")
-    if "PAIRS" in notes.get("note command", ""):
-        parts.append(
-            "PAIRS: `pairs.jsonl` in the folder that `leovl-mini train rivals CORPUS --cache CACHE --start ... --out FOLDER` fills."
-        )
+    explained = {
+        "CACHE": f"CORPUS: `{corpus}`. CACHE: `leovl-mini train features CORPUS --out CACHE`.",
+        "LAYOUTS": "LAYOUTS: `leovl-mini train layouts --out LAYOUTS`, 8,000 rooms.",
+        "PAIRS": "PAIRS: `pairs.jsonl` in the folder of `leovl-mini train rivals CORPUS --cache CACHE --start ... --out FOLDER`.",
+    }
+    parts += [text for name, text in explained.items() if name in notes.get("note command", "")]
     if results:
         scores, title = results["results"], f"Short answers about {results['rooms']} rooms of {results['split']}, percent right"
         parts.append(markdown(title, as_rows({k: scores[k] for k in SHOWN if k in scores})))
