@@ -64,9 +64,9 @@ def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
     wanted = weights_of(model)
     missing, left = set(wanted) - set(tensors), set(tensors) - set(wanted)
     wrong = {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}
-    if missing or left or wrong:
-        names = ", ".join(sorted([*missing, *left, *wrong])[:3])
-        raise CaptureError(f"{file} does not fit this model ({len(missing | left | wrong)} tensors differ, such as {names})")
+    if wrong := wrong | missing | left:
+        names = ", ".join(sorted(wrong)[:3])
+        raise CaptureError(f"{file} does not fit this model ({len(wrong)} tensors differ, such as {names}); is it older?")
     model.load_state_dict(tensors, strict=False)
 
 
@@ -106,7 +106,9 @@ def load_weights(file: str | Path, device: torch.device | str = "cpu") -> LeoVL:
         raise CaptureError(f"{file} is damaged or no safetensors file ({error})") from None
     if not {"preset", "tokens", "channels"} <= set(about):
         raise CaptureError(f"{file} does not say what it belongs to; it was not written by leovl-mini train")
-    model = LeoVL(about["preset"], int(about["channels"]), tokens=about["tokens"])
+    tensors = load_file(file)
+    inner = len(tensors.get("projector.1.bias", ()))  # the width of its projector, once 256
+    model = LeoVL(about["preset"], int(about["channels"]), tokens=about["tokens"], inner=inner)
     if "lora" in about:
         from leovl_mini.lora import add_lora  # peft takes a second to import
 
@@ -115,7 +117,7 @@ def load_weights(file: str | Path, device: torch.device | str = "cpu") -> LeoVL:
     changed = [k for k, v in identity(model).items() if about.get(k) != v]
     if changed:
         raise CaptureError(f"{file} was trained with another {', '.join(changed)}; train again, or use the version it came with")
-    fill(model, {k: v.float() for k, v in load_file(file).items()}, file)
+    fill(model, {k: v.float() for k, v in tensors.items()}, file)
     model.trained = True
     return model.to(device).eval()
 

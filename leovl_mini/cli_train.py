@@ -117,13 +117,15 @@ def train_tune(
     everyday: Annotated[float, typer.Option(min=0, max=1, help="Share of questions asked in the shortest words.")] = 0.0,
     in_words: Annotated[float, typer.Option(min=0, max=1, help="Share of steps in which rooms are shown in words.")] = 0.0,
     texts: Annotated[bool, typer.Option(help="Also captions, plans and dialogues.")] = True,
+    lists: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms in which lists are asked for.")] = 0.2,
+    bf16: Annotated[bool, typer.Option("--bf16", help="For GPUs, and CPUs with AMX or AVX512-BF16; slow on others.")] = False,
     watch: Watch = 16,
 ) -> None:
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are seen."""
     from leovl_mini.stages import tune
 
     options = {"preset": preset, "lora": lora, "accumulate": accumulate, "split": split, "domain": domain, "per": per}
-    options |= {"watch": watch, "everyday": everyday, "in_words": in_words, "texts": texts}
+    options |= {"watch": watch, "everyday": everyday, "in_words": in_words, "texts": texts, "lists": lists, "bf16": bf16}
     result = tune(Path(corpus), cache, out, start, steps, align, blind, seed, **options)
     report_stage(result, out)
 

@@ -45,19 +45,13 @@ def contrasts(model: LeoVL, pairs: Sequence[Pair], seen: Seen, size: int = 8) ->
 
 
 def edit_outcomes(predictions: Sequence[str], examples: Sequence[Example]) -> dict[str, tuple[bool, bool]]:
-    """{minimal edit: (right both before and after the edit that matters, same answer before and after the one that does not)}.
-    ``examples`` are those of a split ``pairs-*``."""
+    """{minimal edit: (right both before and after the edit that matters, same answer before and after the one that does not)}; an
+    answer that merely changes scores in the first only. ``examples`` are those of a split ``pairs-*``."""
     found: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
     for prediction, example in zip(predictions, examples, strict=True):
         right = main_score(prediction, example) == 1
         found[example.derivation["pair"]][example.derivation["role"]] = normalise(prediction), right
     return {k: (p["base"][1] and p["flip"][1], p["base"][0] == p["same"][0]) for k, p in found.items()}
-
-
-def edit_scores(predictions: Sequence[str], examples: Sequence[Example]) -> dict[str, int | float]:
-    """The shares of ``edit_outcomes``. An answer that merely changes is rewarded by "pair accuracy", and not by "invariance"."""
-    both, same = zip(*edit_outcomes(predictions, examples).values(), strict=True)
-    return {"pairs": len(both), "pair accuracy": float(np.mean(both)), "invariance": float(np.mean(same))}
 
 
 def hallucination(predictions: Sequence[str], examples: Sequence[Example]) -> float:

@@ -56,10 +56,11 @@ class LeoVL(nn.Module):
 
     ``tokens`` is the name of the scene representation: patches, voxels, grid, proxies or objects. Its ``gather`` makes tokens of C
     channels; they are projected, and its ``place`` adds positions in width D. (The papers leave open on which side of the projector
-    positions are added. On this side they mean the same in scenes made of words, see symbolic.py.)
+    positions are added. On this side they mean the same in scenes made of words, see symbolic.py.) ``inner``: the width of the
+    projector's hidden layers; 0: 512, or more for wider language models (ours).
     """
 
-    def __init__(self, preset: str = "nano", channels: int = 152, seed: int = 0, tokens: str = "grid"):
+    def __init__(self, preset: str = "nano", channels: int = 152, seed: int = 0, tokens: str = "grid", inner: int = 0):
         super().__init__()
         settings = get_preset(preset)
         self.preset, self.kind, self.channels, self.prompt_style = preset, tokens, channels, settings["prompt"]
@@ -69,7 +70,7 @@ class LeoVL(nn.Module):
             torch.manual_seed(seed)  # again: loading a language model may or may not have drawn numbers
             width = language.width
             self.representation = representation(tokens, width, **settings["tokens"].get(tokens, {}))
-            inner = max(256, width)
+            self.inner = inner = inner or max(512, width)
             self.projector = nn.Sequential(
                 *(nn.LayerNorm(channels), nn.Linear(channels, inner), nn.GELU()),
                 *(nn.Linear(inner, inner), nn.GELU(), nn.Linear(inner, width)),

@@ -78,12 +78,14 @@ def tune(
     corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 400, align: int = 2000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0, texts: bool = True,
+    lists: float = LISTED, bf16: bool = False,
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
     about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of
     a step are the preset's; ``per`` and ``in_words``: see ``tuning_loss``; ``everyday``: the share of questions in
-    the shortest words; without ``texts`` only short questions and lists. Runs on the GPU where there is one."""
+    the shortest words; ``lists``: the share of rooms with lists; without ``texts``, the others have short questions only; ``bf16``:
+    see ``train_steps``. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)
@@ -99,19 +101,20 @@ def tune(
     if not examples:
         raise CaptureError(f"{corpus} has no examples of split {split} and domain {domain or 'any'} whose features are in {cache}")
     size = {"rooms": tuning["rooms"], "budget": tuning["budget"]}
-    lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=LISTED, everyday=everyday)
+    lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=lists, everyday=everyday)
     asked = [e for e in watched(rooms.examples("val"), watch, domain) if e.scene in features]
     progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
     if align and not blind and not out.exists():
         pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
-        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet)
+        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet, bf16=bf16)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
-    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per}
+    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per, "bf16": bf16}
     command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
     command += (f" --in-words {in_words}" if in_words else "") + ("" if texts else " --no-texts")
+    command += (f" --lists {lists}" if lists != LISTED else "") + (" --bf16" if bf16 else "")
     loss = functools.partial(blind_loss if blind else tuning_loss, per=per, in_words=in_words)
     return timed(model, lessons, steps, loss, out, {"command": command, "corpus": rooms.command()}, progress, **options)
 

@@ -40,9 +40,8 @@ def train_steps(
     ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
     rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
     Answers (``per`` "token": their words) weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of
-    each part. ``watch``
-    is called with the model and the number of steps done, ``every`` so many steps and at the end. ``workers``: so many processes
-    draw the next batches while the model learns; by default none on a CPU, up to 8 for a GPU.
+    each part. ``watch`` is called with the model and the number of steps done, ``every`` so many steps and at the end. ``workers``:
+    so many processes draw the next batches while the model learns; by default none on a CPU, up to 8 for a GPU.
     """
     here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
     if (parts := accumulate * here.num_processes) > lessons.rooms:

@@ -8,7 +8,7 @@ from random_inputs import random_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from leovl_mini.checkpoints import load_weights, notes, restore, save_checkpoint, save_weights
+from leovl_mini.checkpoints import load_weights, notes, restore, save_checkpoint, save_weights, shipped
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import PRESETS
 from leovl_mini.scene import CaptureError
@@ -41,6 +41,14 @@ def test_weights_come_back_in_half_the_bytes(model, file):
     assert notes(file) == {"command": "by hand", "steps": "0"}
     scene = random_tokens(5, 8)
     assert loaded.answers(scene, ["Where?"], 4) == load_weights(file).answers(scene, ["Where?"], 4)
+
+
+def test_weights_remember_the_width_of_their_projector(model, tmp_path):
+    for inner in (32, model.inner):
+        save_weights(LeoVL("nano", channels=8, inner=inner), tmp_path / "some.safetensors", {})
+        loaded = load_weights(tmp_path / "some.safetensors")
+        assert loaded.inner == inner and loaded.projector[3].weight.shape == (inner, inner)
+    assert model.inner == 512 and load_weights(shipped("nano-d1")).inner == 256  # of an earlier version
 
 
 def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, file, tmp_path):

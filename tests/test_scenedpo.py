@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from leovl_mini.checkpoints import restore
-from leovl_mini.contrasts import contrasts, edit_scores, hallucination
+from leovl_mini.contrasts import contrasts, edit_outcomes, hallucination
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
 from leovl_mini.grpo import advantages, answer_text, grpo_loss, own_answers, sample
@@ -487,7 +487,7 @@ def test_edits_are_scored_as_wholes():
         "blue",
         "white",
     ]  # right; blind; moved by what does not matter
-    assert edit_scores(predictions, examples) == {"pairs": 3, "pair accuracy": 1 / 3, "invariance": 2 / 3}
+    assert [*edit_outcomes(predictions, examples).values()] == [(True, True), (False, True), (False, False)]
 
 
 def test_hallucinations_are_yes_where_nothing_is():

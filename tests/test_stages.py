@@ -14,10 +14,12 @@ from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache
 from leovl_mini.evaluate import material
 from leovl_mini.examples import Example, load_examples
+from leovl_mini.lists import LISTS
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.scene import CaptureError
 from leovl_mini.stages import Progress, scorer, symbolic, taught
+from leovl_mini.training import train_steps
 from leovl_mini.weights import file_sha256
 
 
@@ -71,6 +73,29 @@ def test_a_run_can_be_kept_to_one_domain_and_split(made):
     assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain rscan --no-texts")
     result = CliRunner().invoke(app, [str(a) for a in [*start, "--out", made / "no.safetensors", "--domain", "moon"]])
     assert "no examples of split train and domain moon" in str(result.exception)
+
+
+def test_lists_and_half_precision_are_choices(made, monkeypatch):
+    seen, halved = [], []
+
+    def spy(model, lessons, steps, loss, **options):
+        turns = [t for step in range(8) for some in lessons.batch(step).turns for t in some]
+        seen.append((options["bf16"], [model.tokenizer.decode(t.ids) for t in turns]))
+
+        def noted(*arguments):
+            halved.append(torch.is_autocast_enabled("cpu"))
+            return loss(*arguments)
+
+        return train_steps(model, lessons, steps, noted, **options)
+
+    monkeypatch.setattr("leovl_mini.stages.train_steps", spy)
+    start = ["train", "tune", made / "corpus", "--cache", made / "cache", "--steps", 1, "--align", 1, "--no-texts"]
+    for name, options in (("lists", ["--lists", 1.0, "--bf16"]), ("few", ["--lists", 0.0])):
+        run(*start, "--out", made / f"{name}.safetensors", *options)
+        assert notes(made / f"{name}.weights.safetensors")["command"].endswith(" ".join(map(str, options)))
+    assert [bf16 for bf16, _ in seen] == halved == [True, True, False, False]  # alignment and tuning, with it and without
+    asked = [[any(question in text for question in LISTS) for text in texts] for _, texts in (seen[1], seen[3])]
+    assert all(asked[0]) and not any(asked[1])
 
 
 def test_a_sample_of_a_cache_is_a_cache(made):
