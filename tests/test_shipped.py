@@ -35,18 +35,23 @@ def test_every_file_has_its_card_and_its_history(name):
 
 def test_the_curves_belong_to_the_weights():
     tables = samples_folder() / "tables"
-    names = ("first", "texts", "symbolic", "nano", "blind", "zero_symbolic", "zero_nano")
+    names = ("first", "texts", "symbolic", "nano", "narrow", "blind", "zero_symbolic", "zero_nano")
     runs = {name: json.loads((tables / f"train_{name}.json").read_text()) for name in names}
     for name, start in (("texts", "first"), ("symbolic", "texts"), ("nano", "words")):
         assert f"--start {start}.safetensors" in runs[name]["command"]
     for name, table in (("nano-symbolic", "symbolic"), ("nano", "nano")):
         made = notes(shipped(name))
         assert runs[table]["command"] == made["command"] and len(runs[table]["losses"]) == int(made["steps"])
+        assert [str(runs[table][key]) for key in ("loss", "minutes")] == [made["loss"], made["minutes"]]
     for table in ("nano", "nano_train"):
         assert json.loads((tables / f"{table}.json").read_text())["trained"] == notes(shipped())
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
     few, few_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("few", "few_train"))
     assert few == few_train != notes(shipped())
+    narrow, narrow_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("narrow", "narrow_train"))
+    assert narrow == narrow_train != notes(shipped()) and model("nano").inner == model("nano-symbolic").inner == 512
+    assert all(narrow[key] == notes(shipped())[key] == runs["narrow"][key] for key in ("command", "corpus"))  # the same lessons
+    assert [str(runs["narrow"][key]) for key in ("loss", "minutes")] == [narrow["loss"], narrow["minutes"]]
     zero = json.loads((tables / "zero.json").read_text())["trained"]
     assert {runs[n]["corpus"] for n in ("nano", "blind", "zero_nano")} == {zero["corpus"]} == {notes(shipped())["corpus"]}
     tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 400 --align 2000 --seed 0 --start words.safetensors --no-texts"
