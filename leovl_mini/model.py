@@ -70,7 +70,7 @@ class LeoVL(nn.Module):
             torch.manual_seed(seed)  # again: loading a language model may or may not have drawn numbers
             width = language.width
             self.representation = representation(tokens, width, **settings["tokens"].get(tokens, {}))
-            self.inner = inner = inner or max(512, width)
+            inner = inner or max(512, width)
             self.projector = nn.Sequential(
                 *(nn.LayerNorm(channels), nn.Linear(channels, inner), nn.GELU()),
                 *(nn.Linear(inner, inner), nn.GELU(), nn.Linear(inner, width)),

@@ -82,9 +82,9 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
         turns = [t for step in range(8) for some in lessons.batch(step).turns for t in some]
         seen.append((options["bf16"], [model.tokenizer.decode(t.ids) for t in turns]))
 
-        def noted(*arguments):
-            halved.append(torch.is_autocast_enabled("cpu"))
-            return loss(*arguments)
+        def noted(model, batch):
+            halved.append(torch.is_autocast_enabled(model.volume.device.type))
+            return loss(model, batch)
 
         return train_steps(model, lessons, steps, noted, **options)
 
