@@ -35,7 +35,7 @@ def test_every_file_has_its_card_and_its_history(name):
 
 def test_the_curves_belong_to_the_weights():
     tables = samples_folder() / "tables"
-    names = ("first", "texts", "symbolic", "nano", "narrow", "blind", "zero_symbolic", "zero_nano")
+    names = ("first", "texts", "symbolic", "nano", "half", "narrow", "blind", "zero_symbolic", "zero_nano")
     runs = {name: json.loads((tables / f"train_{name}.json").read_text()) for name in names}
     for name, start in (("texts", "first"), ("symbolic", "texts"), ("nano", "words")):
         assert f"--start {start}.safetensors" in runs[name]["command"]
@@ -48,12 +48,15 @@ def test_the_curves_belong_to_the_weights():
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
     few, few_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("few", "few_train"))
     assert few == few_train != notes(shipped())
-    narrow, narrow_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("narrow", "narrow_train"))
-    assert narrow == narrow_train != notes(shipped()) and len(model("nano").projector[1].weight) == 512
-    assert all(narrow[key] == notes(shipped())[key] == runs["narrow"][key] for key in ("command", "corpus"))  # the same lessons
-    assert [str(runs["narrow"][key]) for key in ("loss", "minutes")] == [narrow["loss"], narrow["minutes"]]
+    for name in ("half", "narrow"):  # the same lessons in half of the rooms, and there behind a narrower projector
+        made, made_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in (name, f"{name}_train"))
+        assert made == made_train and [str(runs[name][key]) for key in ("loss", "minutes")] == [made["loss"], made["minutes"]]
+        assert made["command"] == runs[name]["command"] == runs["nano"]["command"]
+        assert made["corpus"] == runs[name]["corpus"] == runs["nano"]["corpus"].replace("12000", "6000") != runs["nano"]["corpus"]
+    assert runs["half"]["losses"] != runs["narrow"]["losses"] and len(model("nano").projector[1].weight) == 512
     zero = json.loads((tables / "zero.json").read_text())["trained"]
-    assert {runs[n]["corpus"] for n in ("nano", "blind", "zero_nano")} == {zero["corpus"]} == {notes(shipped())["corpus"]}
+    assert runs["nano"]["corpus"] == runs["blind"]["corpus"] == notes(shipped())["corpus"]
+    assert zero["corpus"] == runs["zero_nano"]["corpus"] == runs["half"]["corpus"]
     tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 400 --align 2000 --seed 0 --start words.safetensors --no-texts"
     assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 2000 --seed 0"  # the defaults
     assert runs["zero_nano"]["command"] == tuned
