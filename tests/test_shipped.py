@@ -48,12 +48,12 @@ def test_the_curves_belong_to_the_weights():
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
     few, few_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("few", "few_train"))
     assert few == few_train != notes(shipped())
-    for name in ("half", "narrow"):  # the same lessons in half of the rooms, and there behind a narrower projector
+    for name in ("half", "narrow"):  # the same command with half of the rooms, and there with a narrower projector
         made, made_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in (name, f"{name}_train"))
         assert made == made_train and [str(runs[name][key]) for key in ("loss", "minutes")] == [made["loss"], made["minutes"]]
         assert made["command"] == runs[name]["command"] == runs["nano"]["command"]
         assert made["corpus"] == runs[name]["corpus"] == runs["nano"]["corpus"].replace("12000", "6000") != runs["nano"]["corpus"]
-    assert runs["half"]["losses"] != runs["narrow"]["losses"] and len(model("nano").projector[1].weight) == 512
+    assert runs["half"]["loss"] < runs["narrow"]["loss"] and len(model("nano").projector[1].weight) == 512
     zero = json.loads((tables / "zero.json").read_text())["trained"]
     assert runs["nano"]["corpus"] == runs["blind"]["corpus"] == notes(shipped())["corpus"]
     assert zero["corpus"] == runs["zero_nano"]["corpus"] == runs["half"]["corpus"]
