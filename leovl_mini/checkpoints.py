@@ -28,32 +28,34 @@ def weights_of(model: LeoVL) -> dict[str, Tensor]:
     return weights
 
 
-def save_checkpoint(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer, history: list[float]) -> None:
-    """Weights, optimiser and the losses so far in one safetensors file, replaced at once."""
+def save_checkpoint(file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer], history: list[float]) -> None:
+    """Weights, optimisers and the losses so far in one safetensors file, replaced at once."""
     tensors = {f"model.{k}": v for k, v in weights_of(model).items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{k}": v.detach().clone() for k, v in state.items()}
+    for optimizer in optimizers:
+        for i, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"{type(optimizer).__name__}.{i}.{k}": v.detach().clone() for k, v in state.items()}
     with finished_files(file.parent) as partial:
         save_file(tensors, partial / file.name, {"history": json.dumps(history)})
 
 
-def restore(file: Path, model: LeoVL, optimizer: torch.optim.Optimizer | None = None) -> list[float]:
-    """Load a checkpoint into a model (and its optimiser); returns the losses so far. A run can also start from finished
+def restore(file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer] | None = None) -> list[float]:
+    """Load a checkpoint into a model (and its optimisers); returns the losses so far. A run can also start from finished
     weights, such as the package's, which are rounded to bfloat16 and have no past."""
     try:
         tensors = load_file(file)
     except SafetensorError as error:
         raise CaptureError(f"{file} is no checkpoint, or damaged ({error}); name one that leovl-mini train has written") from None
-    if optimizer is None and not any(k.startswith("model.") for k in tensors):
+    if optimizers is None and not any(k.startswith("model.") for k in tensors):
         fill(model, weights_of(load_weights(file)), file)
         return []
     fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, file)
-    if optimizer is not None:
+    for optimizer in optimizers or []:
         state: dict[int, dict] = defaultdict(dict)
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state[int(index)][name] = value
+        for key in [k for k in tensors if k.startswith(f"{type(optimizer).__name__}.")]:
+            _, index, name = key.split(".")
+            state[int(index)][name] = tensors[key]
+        if not state:
+            raise CaptureError(f"{file} was written by a run with another optimiser, and cannot be continued; name another file")
         optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
     with safe_open(file, "pt") as opened:
         return json.loads(opened.metadata()["history"])

@@ -70,7 +70,7 @@ def symbolic(
     command += (f" --start {start.name}" if start else "") + (f" --texts {texts}" if texts else "")
     asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, shown))
-    options = {"rate": 8e-4 if start else 2e-3, "warmup": 30, "quiet": quiet, "per": "token"}
+    options = {"rate": 8e-4 if start else 2e-3, "warmup": 30, "quiet": quiet, "per": "token", "muon": True}
     return timed(model, lessons, steps, symbolic_loss, out, {"command": command}, progress, **options)
 
 
@@ -104,14 +104,15 @@ def tune(
     lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=lists, everyday=everyday)
     asked = [e for e in watched(rooms.examples("val"), watch, domain) if e.scene in features]
     progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
+    muon = not model.original  # not for adapters: their factors are no layers of their own
     if align and not blind and not out.exists():
         pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
-        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet, bf16=bf16)
+        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet, bf16=bf16, muon=muon)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
-    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per, "bf16": bf16}
+    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per, "bf16": bf16, "muon": muon}
     command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
     command += (f" --in-words {in_words}" if in_words else "") + ("" if texts else " --no-texts")
     command += (f" --lists {lists}" if lists != LISTED else "") + (" --bf16" if bf16 else "")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import PartialState
 from accelerate.utils import reduce
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -33,9 +33,10 @@ def train_steps(
     model: LeoVL, lessons: Lessons, steps: int, loss: Callable[[LeoVL, Batch], Tensor], rate: float = 1e-3, warmup: int = 50,
     decay: float = 0.05, clip: float = 1.0, bf16: bool = False, accumulate: int = 1, checkpoint: Path | None = None,
     every: int = 200, quiet: bool = False, watch: Callable[[LeoVL, int], None] | None = None,
-    per: str = "sequence", workers: int | None = None,
+    per: str = "sequence", workers: int | None = None, muon: bool = False,
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
+    ``muon``: see ``optimizers_of``.
 
     ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
     rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
@@ -47,8 +48,8 @@ def train_steps(
     if (parts := accumulate * here.num_processes) > lessons.rooms:
         raise ValueError(f"{lessons.rooms} rooms a step cannot be shared out in {parts} parts")
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, rate, betas=(0.9, 0.99), weight_decay=decay)
-    history = restore(checkpoint, model, optimizer) if checkpoint and checkpoint.exists() else []
+    optimizers = optimizers_of(model, rate, decay, muon)
+    history = restore(checkpoint, model, optimizers) if checkpoint and checkpoint.exists() else []
     quiet = quiet or not here.is_main_process
     mine = range(here.process_index, parts, here.num_processes)
     order = [(step, part, parts) for step in range(len(history), steps) for part in mine]
@@ -60,10 +61,10 @@ def train_steps(
     batches = iter(DataLoader(order, batch_size=None, num_workers=workers, **draw))
     bar = tqdm(range(len(history), steps), initial=len(history), total=steps, unit="step", disable=quiet, mininterval=5)
     for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * learning_rate(step, steps, warmup)
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = rate * learning_rate(step, steps, warmup)
         torch.manual_seed(1_000_000 * lessons.seed + step)  # what a loss draws is the same after an interruption
-        optimizer.zero_grad()
+        model.zero_grad()
         sums = []
         for _ in mine:
             batch = next(batches).to(device)
@@ -74,16 +75,29 @@ def train_steps(
             sums.append((value.detach(), weight))
         history.append(mean_over_answers(trained, sums))
         torch.nn.utils.clip_grad_norm_(trained, clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         bar.set_postfix_str(f"loss {np.mean(history[-50:]):.3f}", refresh=False)
         if here.is_main_process and ((step + 1) % every == 0 or step + 1 == steps):
             if checkpoint:
-                save_checkpoint(checkpoint, model, optimizer, history)
+                save_checkpoint(checkpoint, model, optimizers, history)
             if watch:
                 watch(model, step + 1)
                 model.train()
     model.trained = True
     return history
+
+
+def optimizers_of(model: LeoVL, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW for everything that is trained, or, with ``muon``, for words, norms and biases; then the matrices of all layers take
+    Muon's steps, which are as long in every direction (Keller Jordan 2024; as long as AdamW's: Liu et al. 2025, arXiv 2502.16982).
+    """
+    head = model.language.get_output_embeddings()
+    layers = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m is not head} if muon else set()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    adamw = torch.optim.AdamW([p for p in trained if p not in layers], rate, betas=(0.9, 0.99), weight_decay=decay)
+    matrices = [p for p in trained if p in layers]
+    return [adamw, torch.optim.Muon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw")] if muon else [adamw]
 
 
 def mean_over_answers(trained: list[torch.nn.Parameter], sums: list[tuple[Tensor, int]]) -> float:

@@ -52,7 +52,7 @@ def test_weights_remember_the_width_of_their_projector(model, tmp_path):
 
 
 def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, file, tmp_path):
-    save_checkpoint(tmp_path / "run.safetensors", model, torch.optim.AdamW(model.parameters()), [])
+    save_checkpoint(tmp_path / "run.safetensors", model, [torch.optim.AdamW(model.parameters())], [])
     for start, rounded in ((tmp_path / "run.safetensors", torch.float32), (file, torch.bfloat16)):
         begun = LeoVL("nano", channels=8, seed=1)
         restore(start, begun)

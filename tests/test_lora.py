@@ -190,7 +190,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
 
 
 def test_a_checkpoint_goes_only_into_a_model_with_the_same_adapter(tmp_path, model):
-    save_checkpoint(tmp_path / "four.safetensors", with_adapter(), torch.optim.AdamW(model.parameters()), [1.0])
+    save_checkpoint(tmp_path / "four.safetensors", with_adapter(), [torch.optim.AdamW(model.parameters())], [1.0])
     with pytest.raises(CaptureError, match="does not fit this model"):
         restore(tmp_path / "four.safetensors", model)
     with pytest.raises(CaptureError, match="does not fit this model"):

@@ -40,6 +40,7 @@ from leovl_mini.training import (
     alignment_loss,
     answer_loss,
     learning_rate,
+    optimizers_of,
     place_loss,
     symbolic_loss,
     train_steps,
@@ -484,7 +485,8 @@ def test_training_lowers_the_loss(kind, loss):
     assert float(loss(model, some.batch(0)).detach()) < 0.6 * before and model.trained
 
 
-def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, muon):
     def run(file, interrupt_at=None):
         model = LeoVL("nano", channels=8, seed=3)  # as in a fresh process: new model, new optimiser
         some, steps = lessons(model, rooms=1, budget=40), []
@@ -496,7 +498,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
             return answer_loss(m, batch) * (1 + torch.rand(()))  # random, as place_loss is
 
         torch.manual_seed(5)
-        history = train_steps(model, some, 6, loss, checkpoint=file, every=2, quiet=True, warmup=2)
+        history = train_steps(model, some, 6, loss, checkpoint=file, every=2, quiet=True, warmup=2, muon=muon)
         return model.state_dict(), history, len(steps)
 
     whole, losses, _ = run(tmp_path / "whole.safetensors")
@@ -505,6 +507,41 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     broken, again, steps = run(tmp_path / "broken.safetensors")
     assert steps == 4 and losses == again and all(torch.equal(broken[k], v) for k, v in whole.items())
     assert restore(tmp_path / "whole.safetensors", LeoVL("nano", channels=8)) == losses
+
+
+def test_muon_moves_the_matrices_of_layers_and_adamw_the_rest(tmp_path):
+    model = LeoVL("nano", channels=8, seed=3)
+    model.projector.requires_grad_(False)
+    names = {id(p): n for n, p in model.named_parameters()}
+    adamw, muon = ({names[id(p)] for p in o.param_groups[0]["params"]} for o in optimizers_of(model, 1e-3, 0.05, muon=True))
+    assert muon == {n for n, p in model.named_parameters() if p.requires_grad and p.ndim == 2} - {
+        "language.model.embed_tokens.weight", "representation.fourier.frequencies"
+    }  # fmt: skip
+    assert adamw == {n for n, p in model.named_parameters() if p.requires_grad} - muon
+    (alone,) = optimizers_of(model, 1e-3, 0.05, muon=False)
+    assert {names[id(p)] for p in alone.param_groups[0]["params"]} == adamw | muon
+
+
+def test_a_step_of_muon_is_as_long_in_every_direction_and_goes_downhill():
+    model, rate = LeoVL("nano", channels=8, seed=3), 1e-3
+    some = lessons(model, rooms=3)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    answer_loss(model, some.batch(0)).backward()
+    slope = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    train_steps(model, some, 1, answer_loss, rate, warmup=0, decay=0.0, quiet=True, muon=True)
+    name = "language.model.layers.1.mlp.up_proj.weight"
+    step = dict(model.named_parameters())[name].detach() - before[name]
+    sizes = torch.linalg.svdvals(step) / (0.2 * rate * max(step.shape) ** 0.5)  # Liu et al. 2025, section 2.2
+    assert sizes.median() == pytest.approx(1, abs=0.3) and sizes.max() < 1.4
+    assert (step * slope[name]).sum() < 0 and (sizes > 0.5).float().mean() > 0.6  # where the slope is almost flat, less
+    assert torch.linalg.svdvals(slope[name])[:2].sum() > 5 * torch.linalg.svdvals(slope[name])[60:62].sum()  # the slope is not
+
+
+def test_a_run_with_another_optimiser_is_not_continued(tmp_path):
+    model, options = LeoVL("nano", channels=8), {"checkpoint": tmp_path / "run.safetensors", "quiet": True}
+    train_steps(model, lessons(model, rooms=1, budget=40), 1, answer_loss, **options)
+    with pytest.raises(CaptureError, match="another optimiser"):
+        train_steps(model, lessons(model, rooms=1, budget=40), 2, answer_loss, muon=True, **options)
 
 
 def test_batches_drawn_by_other_processes_are_the_same():
