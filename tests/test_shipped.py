@@ -57,10 +57,13 @@ def test_the_curves_belong_to_the_weights():
     zero = json.loads((tables / "zero.json").read_text())["trained"]
     assert runs["nano"]["corpus"] == runs["blind"]["corpus"] == notes(shipped())["corpus"]
     assert zero["corpus"] == runs["zero_nano"]["corpus"] == runs["half"]["corpus"]
-    tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 400 --align 2000 --seed 0 --start words.safetensors --no-texts"
+    tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 1200 --align 2000 --seed 0 --start words.safetensors --no-texts"
     assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 2000 --seed 0"  # the defaults
     assert runs["zero_nano"]["command"] == tuned
     assert zero["command"] == runs["zero_nano"]["command"]
+    adamw = json.loads((tables / "train_adamw_symbolic.json").read_text())  # the same first stage, with AdamW alone
+    assert adamw["command"] == runs["zero_symbolic"]["command"] and len(adamw["losses"]) == len(runs["zero_symbolic"]["losses"])
+    assert adamw["loss"] > runs["zero_symbolic"]["loss"] and adamw["scores"][4]["mean"] < runs["zero_symbolic"]["scores"][4]["mean"]
 
 
 def test_the_comparison_is_whole_and_belongs_to_the_weights():
