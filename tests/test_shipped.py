@@ -35,7 +35,7 @@ def test_every_file_has_its_card_and_its_history(name):
 
 def test_the_curves_belong_to_the_weights():
     tables = samples_folder() / "tables"
-    names = ("first", "texts", "symbolic", "nano", "half", "narrow", "blind", "zero_symbolic", "zero_nano")
+    names = ("first", "texts", "symbolic", "nano", "adamw", "half", "narrow", "blind", "zero_symbolic", "zero_nano")
     runs = {name: json.loads((tables / f"train_{name}.json").read_text()) for name in names}
     for name, start in (("texts", "first"), ("symbolic", "texts"), ("nano", "words")):
         assert f"--start {start}.safetensors" in runs[name]["command"]
@@ -48,12 +48,14 @@ def test_the_curves_belong_to_the_weights():
     assert runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]  # the rival had the same lessons
     few, few_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in ("few", "few_train"))
     assert few == few_train != notes(shipped())
-    for name in ("half", "narrow"):  # the same command with half of the rooms, and there with a narrower projector
+    for name in ("adamw", "half", "narrow"):  # the same command with AdamW alone, with half of the rooms, with a narrower projector
         made, made_train = (json.loads((tables / f"{table}.json").read_text())["trained"] for table in (name, f"{name}_train"))
         assert made == made_train and [str(runs[name][key]) for key in ("loss", "minutes")] == [made["loss"], made["minutes"]]
         assert made["command"] == runs[name]["command"] == runs["nano"]["command"]
-        assert made["corpus"] == runs[name]["corpus"] == runs["nano"]["corpus"].replace("12000", "6000") != runs["nano"]["corpus"]
+        rooms = "12000" if name == "adamw" else "6000"
+        assert made["corpus"] == runs[name]["corpus"] == runs["nano"]["corpus"].replace("12000", rooms)
     assert runs["half"]["loss"] < runs["narrow"]["loss"] and len(model("nano").projector[1].weight) == 512
+    assert runs["nano"]["loss"] < runs["adamw"]["loss"] and "12000" in runs["nano"]["corpus"]
     zero = json.loads((tables / "zero.json").read_text())["trained"]
     assert runs["nano"]["corpus"] == runs["blind"]["corpus"] == notes(shipped())["corpus"]
     assert zero["corpus"] == runs["zero_nano"]["corpus"] == runs["half"]["corpus"]
