@@ -49,13 +49,13 @@ def restore(file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer] | 
         fill(model, weights_of(load_weights(file)), file)
         return []
     fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, file)
+    if optimizers and {k.split(".")[0] for k in tensors} - {"model"} != {type(optimizer).__name__ for optimizer in optimizers}:
+        raise CaptureError(f"{file} was written by a run with another optimiser, and cannot be continued; name another file")
     for optimizer in optimizers or []:
         state: dict[int, dict] = defaultdict(dict)
         for key in [k for k in tensors if k.startswith(f"{type(optimizer).__name__}.")]:
             _, index, name = key.split(".")
             state[int(index)][name] = tensors[key]
-        if not state:
-            raise CaptureError(f"{file} was written by a run with another optimiser, and cannot be continued; name another file")
         optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
     with safe_open(file, "pt") as opened:
         return json.loads(opened.metadata()["history"])

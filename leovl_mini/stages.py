@@ -104,7 +104,7 @@ def tune(
     lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=lists, everyday=everyday)
     asked = [e for e in watched(rooms.examples("val"), watch, domain) if e.scene in features]
     progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
-    muon = not model.original  # not for adapters: their factors are no layers of their own
+    muon = not (lora or model.original)  # not for adapters, whose factors are no layers of their own, nor for pre-trained weights
     if align and not blind and not out.exists():
         pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
         train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet, bf16=bf16, muon=muon)

@@ -36,7 +36,7 @@ def train_steps(
     per: str = "sequence", workers: int | None = None, muon: bool = False,
 ) -> list[float]:  # fmt: skip
     """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
-    ``muon``: see ``optimizers_of``.
+    ``muon``: and Muon, see ``optimizers_of``.
 
     ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
     rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
@@ -89,8 +89,8 @@ def train_steps(
 
 
 def optimizers_of(model: LeoVL, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
-    """AdamW for everything that is trained, or, with ``muon``, for words, norms and biases; then the matrices of all layers take
-    Muon's steps, which are as long in every direction (Keller Jordan 2024; as long as AdamW's: Liu et al. 2025, arXiv 2502.16982).
+    """AdamW for everything that is trained, or, with ``muon``, for all but the matrices of linear layers. These then take Muon's
+    steps, about as long in every direction (Keller Jordan 2024; altogether as long as AdamW's: Liu et al. 2025, arXiv 2502.16982).
     """
     head = model.language.get_output_embeddings()
     layers = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m is not head} if muon else set()

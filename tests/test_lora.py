@@ -215,6 +215,7 @@ def test_a_pretrained_model_is_tuned_with_an_adapter(made, tmp_path):
     tune(made / "corpus", made / "cache", out, steps=2, align=1, quiet=True, preset="tiny", lora=4, accumulate=2)
     loaded = load_weights(tmp_path / "tiny.weights.safetensors")
     assert (loaded.preset, loaded.lora) == ("tiny", 4)
+    assert {key.split(".")[0] for key in load_file(out)} == {"model", "AdamW"}  # no Muon for an adapter
     assert "--preset tiny --lora 4" in notes(tmp_path / "tiny.weights.safetensors")["command"]
     tune(made / "corpus", made / "cache", tmp_path / "more.safetensors", start=out, steps=1, align=0, quiet=True,
          preset="tiny", lora=4)  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from random_inputs import random_tokens
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from leovl_mini.checkpoints import load_weights, notes, restore
@@ -76,11 +77,13 @@ def test_a_run_can_be_kept_to_one_domain_and_split(made):
 
 
 def test_lists_and_half_precision_are_choices(made, monkeypatch):
-    seen, halved = [], []
+    seen, halved, muon = [], [], []
 
     def spy(model, lessons, steps, loss, **options):
         turns = [t for step in range(8) for some in lessons.batch(step).turns for t in some]
         seen.append((options["bf16"], [model.tokenizer.decode(t.ids) for t in turns]))
+
+        muon.append(options["muon"])
 
         def noted(model, batch):
             halved.append(torch.is_autocast_enabled(model.volume.device.type))
@@ -94,6 +97,7 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
         run(*start, "--out", made / f"{name}.safetensors", *options)
         assert notes(made / f"{name}.weights.safetensors")["command"].endswith(" ".join(map(str, options)))
     assert [bf16 for bf16, _ in seen] == halved == [True, True, False, False]  # alignment and tuning, with it and without
+    assert muon == [True] * 4
     asked = [[any(question in text for question in LISTS) for text in texts] for _, texts in (seen[1], seen[3])]
     assert all(asked[0]) and not any(asked[1])
 
@@ -133,6 +137,7 @@ def test_curves_are_written_and_go_on_after_an_interruption(made):
     file = made / "curve.safetensors"
     run("train", "symbolic", made / "layouts", "--out", file, "--steps", 1)
     before = json.loads((made / "curve.progress.json").read_text())
+    assert any(key.startswith("Muon.") for key in load_file(file))
     assert len(before["losses"]) == 1 and {"step", "minutes", "coordinates", "mean"} <= set(before["scores"][0])
     run("train", "symbolic", made / "layouts", "--out", file, "--steps", 3)
     after = json.loads((made / "curve.progress.json").read_text())
