@@ -82,7 +82,6 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
     def spy(model, lessons, steps, loss, **options):
         turns = [t for step in range(8) for some in lessons.batch(step).turns for t in some]
         seen.append((options["bf16"], [model.tokenizer.decode(t.ids) for t in turns]))
-
         muon.append(options["muon"])
 
         def noted(model, batch):

@@ -509,7 +509,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, muon):
     assert restore(tmp_path / "whole.safetensors", LeoVL("nano", channels=8)) == losses
 
 
-def test_muon_moves_the_matrices_of_layers_and_adamw_the_rest(tmp_path):
+def test_muon_moves_the_matrices_of_layers_and_adamw_the_rest():
     model = LeoVL("nano", channels=8, seed=3)
     model.projector.requires_grad_(False)
     names = {id(p): n for n, p in model.named_parameters()}
