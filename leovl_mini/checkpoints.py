@@ -62,7 +62,9 @@ def restore(file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer] | 
 
 
 def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
-    """Put tensors into a model; both must have the same names and shapes."""
+    """Put tensors into a model; both must have the same names and shapes. Nano's older weights have no echo, see ``LeoVL``."""
+    if "echo" not in tensors:
+        model.echo = None
     wanted = weights_of(model)
     missing, left = set(wanted) - set(tensors), set(tensors) - set(wanted)
     wrong = {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}

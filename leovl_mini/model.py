@@ -82,6 +82,9 @@ class LeoVL(nn.Module):
         self.trained = False
         # nano hears of things seen in the same vectors as of things said, halves exchanged: see language.attentive.
         self.dialect = 0 if language.pretrained else width // 2
+        # With every word it hears a share of the one before (token shift of RWKV, Peng et al. 2023): in "red chair", "chair" looks
+        # for what is red and a chair, not for chairs.
+        self.echo = nn.Parameter(torch.tensor(0.5)) if self.dialect else None
         # Scene tokens start as loud as words. Every layer adds to them: it would drown quieter ones, and never change louder ones.
         embeddings = self.language.get_input_embeddings().weight
         self.volume = nn.Parameter(embeddings.detach().float().square().mean().sqrt())
@@ -118,9 +121,11 @@ class LeoVL(nn.Module):
         source = torch.arange(len(points), device=points.device)
         return self.volume * self.representation.place(SceneTokens(nothing, points, source, points=points)).features
 
-    def embed_words(self, ids: Int64[Tensor, "N"], places: dict[int, tuple]) -> Float[Tensor, "N D"]:
-        """Word embeddings, with a point added to each token that stands for one."""
+    def embed_words(self, ids: Int64[Tensor, "N"], places: dict[int, tuple], starts: Sequence[int] = (0,)) -> Float[Tensor, "N D"]:
+        """Word embeddings, with a point added to each token that stands for one. At ``starts`` texts begin: no word is before."""
         words = self.language.get_input_embeddings()(ids)
+        if self.echo is not None:
+            words = words + self.echo * words.roll(1, 0).index_fill(0, torch.tensor(starts, device=ids.device), 0)
         if not places:
             return words
         index = torch.tensor(list(places), device=ids.device)
@@ -135,11 +140,12 @@ class LeoVL(nn.Module):
         prompt = self.tokenizer(before_scene(self.prompt_style), add_special_tokens=False).input_ids
         rows = [[i for turn in some for i in turn.ids] for some in turns]
         flat = torch.tensor(prompt + [i for row in rows for i in row], device=device)
-        places, offset = {}, len(prompt)
+        places, starts, offset = {}, [0], len(prompt)
         for turn in (t for some in turns for t in some):
             places |= {offset + i: point for i, point in turn.places.items()}
+            starts.append(offset)
             offset += len(turn.ids)
-        words = self.embed_words(flat, places)
+        words = self.embed_words(flat, places, starts)
         texts = words[len(prompt) :].split([len(row) for row in rows])
         embedded = self.embed_scenes(scenes)
         sequences = [torch.cat([words[: len(prompt)], e.to(words.dtype), t]) for e, t in zip(embedded, texts, strict=True)]
@@ -188,9 +194,12 @@ class LeoVL(nn.Module):
         words = self.embed_words(ids.to(self.volume.device), {})
         return words if scene is None else torch.cat([words, self.embed_scenes([scene])[0].to(words.dtype)])
 
-    def embed_question(self, question: str | Example) -> Float[Tensor, "T D"]:
+    def open_turn(self, question: str | Example) -> Turn:
         asked = question if isinstance(question, Example) else Example("", "", "qa", "", question, [])
-        turn = encode(asked, self.tokenizer, self.prompt_style, answer=None)
+        return encode(asked, self.tokenizer, self.prompt_style, answer=None)
+
+    def embed_question(self, question: str | Example) -> Float[Tensor, "T D"]:
+        turn = self.open_turn(question)
         return self.embed_words(torch.tensor(turn.ids, device=self.volume.device), turn.places)
 
     @torch.no_grad()
@@ -215,6 +224,7 @@ class LeoVL(nn.Module):
                 inputs_embeds=prompt[None], position_ids=before[None], use_cache=True, logits_to_keep=1
             ).past_key_values
             cache.batch_repeat_interleave(count)
+        last = torch.tensor([self.open_turn(q).ids[-1] for q in questions], device=new.device)
         written, done = [], torch.zeros(count, dtype=torch.bool, device=new.device)
         luck = torch.Generator().manual_seed(0)
         for step in range(max_new_tokens):
@@ -234,7 +244,7 @@ class LeoVL(nn.Module):
             done = done | (word == self.tokenizer.eos_token_id)
             if done.all():
                 break
-            new = self.language.get_input_embeddings()(word)[:, None]
+            new, last = self.embed_words(torch.stack([last, word], 1).flatten(), {}).view(count, 2, -1)[:, 1:], word
             everything = torch.cat([everything, new], dim=1)
             mask = torch.cat([mask, mask.new_ones(count, 1)], dim=1)
         return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in torch.stack(written, dim=1)]

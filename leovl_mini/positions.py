@@ -35,7 +35,7 @@ class LearnableFourier(nn.Module):
     gives the embedding the scale of the (normalised) features it is added to, or positions would be learned late.
     """
 
-    def __init__(self, channels: int, dimensions: int = 2, frequencies: int = 64, gamma: float = 0.5):
+    def __init__(self, channels: int, dimensions: int = 2, frequencies: int = 64, gamma: float = 1.0):
         super().__init__()
         self.frequencies = nn.Parameter(torch.randn(frequencies, dimensions) / gamma)
         # No biases: they would outweigh the small Fourier features, and all places would start out alike.

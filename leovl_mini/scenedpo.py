@@ -128,7 +128,7 @@ class Reference:
     """log π_ref: of the model as it is now, whatever it learns later.
 
     An adapter is merged and a fresh one put on top: switched off, it leaves the reference, and no second copy is needed. A model
-    without adapter is copied. Projector, positions and volume are frozen. What pairs that never change give is remembered.
+    without adapter is copied. Projector, positions, volume and echo are frozen. What pairs that never change give is remembered.
     """
 
     def __init__(self, model: LeoVL):
@@ -136,9 +136,9 @@ class Reference:
         if rank := model.lora:
             merge_lora(model)
             add_lora(model, rank)
-        for part in (model.projector, model.representation):
-            part.requires_grad_(False)
-        model.volume.requires_grad_(False)
+        for name, weight in model.named_parameters():
+            if not name.startswith("language."):
+                weight.requires_grad_(False)
         model.eval()  # without dropout policy and reference differ by their weights alone
         if self.copied:
             self.model = copy.deepcopy(model).requires_grad_(False)

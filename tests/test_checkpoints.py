@@ -7,6 +7,7 @@ import torch
 from random_inputs import random_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
 
 from leovl_mini.checkpoints import load_weights, notes, restore, save_checkpoint, save_weights, shipped
 from leovl_mini.model import LeoVL
@@ -49,6 +50,17 @@ def test_weights_remember_the_width_of_their_projector(model, tmp_path):
         assert load_weights(tmp_path / "some.safetensors").projector[3].weight.shape == (inner, inner)
     assert len(model.projector[1].weight) == 512
     assert len(load_weights(shipped("nano-d1")).projector[1].weight) == 256  # of an earlier version
+
+
+def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
+    older = LeoVL("nano", channels=8)
+    older.echo = None
+    save_weights(older, tmp_path / "older.safetensors", {})
+    assert load_weights(file).echo.item() == 0.5 and load_weights(tmp_path / "older.safetensors").echo is None
+    begun = LeoVL("nano", channels=8)
+    restore(tmp_path / "older.safetensors", begun)
+    assert begun.echo is None and not any("echo" in name for name, _ in begun.named_parameters())
+    assert_close(begun.embed_words(torch.tensor([5, 6]), {}), begun.language.get_input_embeddings().weight[5:7])
 
 
 def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, file, tmp_path):

@@ -71,20 +71,25 @@ def packaged(monkeypatch) -> LlamaForCausalLM:
 def greedy(model: LeoVL, tokens: SceneTokens, question: str, steps: int) -> str:
     """Greedy decoding without any of the helpers of transformers."""
     sequence, words, ids = model.embed(tokens, question), len(model.embed_question(question)), []
+    table = model.language.get_input_embeddings().weight
+    before = table[model.tokenizer(":", add_special_tokens=False).input_ids[0]]  # of " ASSISTANT:"
     while len(ids) < steps and ids[-1:] != [model.tokenizer.eos_token_id]:
         prompt = sequence.shape[1] - len(tokens) - words
         positions = model.positions(prompt - len(ids), len(tokens), words + len(ids))[None]
         ids.append(int(model.language(inputs_embeds=sequence, position_ids=positions).logits[0, -1].argmax()))
-        sequence = torch.cat([sequence, model.language.get_input_embeddings()(torch.tensor([ids[-1:]]))], dim=1)
+        heard = table[ids[-1]] + (model.echo or 0) * before
+        sequence, before = torch.cat([sequence, heard[None, None]], dim=1), table[ids[-1]]
     return model.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
 def words(model: LeoVL, embedded: torch.Tensor) -> str:
-    """The text whose word embeddings these (T,D) are."""
-    table = model.language.get_input_embeddings().weight
-    nearest = torch.cdist(embedded, table).argmin(1)
-    assert_close(table[nearest], embedded)
-    return model.tokenizer.decode(nearest)
+    """The text whose word embeddings these (T,D) are, each with an echo of the one before."""
+    table, ids = model.language.get_input_embeddings().weight, []
+    for heard in embedded:
+        word = heard - model.echo * table[ids[-1]] if ids else heard
+        ids.append(int(torch.cdist(word[None], table).argmin()))
+        assert_close(table[ids[-1]], word)
+    return model.tokenizer.decode(ids)
 
 
 def build_prompt(question: str, style: str = "plain") -> tuple[str, str]:
@@ -144,6 +149,13 @@ def test_the_language_model_reads_role_then_scene_then_question(model):
     place = model.representation.fourier(tokens.centers[:, :2])
     seen = model.volume * (model.projector(tokens.features) + place)
     assert_close(sequence[start:end], seen.roll(model.dialect, -1))  # nano's halves exchanged
+
+
+def test_with_every_word_nano_hears_an_echo_of_the_one_before(model):
+    table = model.language.get_input_embeddings().weight
+    heard = model.embed_words(torch.tensor([7, 8, 9, 10]), {}, starts=[0, 2])
+    assert model.echo.item() == 0.5
+    assert_close(heard, torch.stack([table[7], table[8] + table[7] / 2, table[9], table[10] + table[9] / 2]))
 
 
 @pytest.mark.parametrize("question", ["Where is the lamp?", "How many chairs?"])
