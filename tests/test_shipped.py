@@ -40,7 +40,7 @@ def test_the_curves_belong_to_the_weights():
     runs = {name: json.loads((tables / f"train_{name}.json").read_text()) for name in names}
     for name, start in (("texts", "first"), ("symbolic", "texts"), ("nano", "words")):
         assert f"--start {start}.safetensors" in runs[name]["command"]
-    for name, table in (("nano-symbolic", "symbolic"), ("nano", "nano")):
+    for name, table in (("nano-symbolic", "zero_symbolic"), ("nano", "nano")):
         made = notes(shipped(name))
         assert runs[table]["command"] == made["command"] and len(runs[table]["losses"]) == int(made["steps"])
         assert [str(runs[table][key]) for key in ("loss", "minutes")] == [made["loss"], made["minutes"]]
