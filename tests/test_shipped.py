@@ -64,6 +64,7 @@ def test_the_curves_belong_to_the_weights():
     assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 2000 --seed 0"  # the defaults
     assert runs["zero_nano"]["command"] == tuned
     assert zero["command"] == runs["zero_nano"]["command"]
+    assert zero["command"] == json.loads((tables / "muon.json").read_text())["trained"]["command"]  # of an older version
     # The same first stage with AdamW alone; with Muon, but without echo; and as it is now.
     firsts = [json.loads((tables / f"train_{name}_symbolic.json").read_text()) for name in ("adamw", "muon", "zero")]
     assert len({(first["command"], len(first["losses"])) for first in firsts}) == 1
