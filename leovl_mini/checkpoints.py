@@ -48,6 +48,8 @@ def restore(file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer] | 
     if optimizers is None and not any(k.startswith("model.") for k in tensors):
         fill(model, weights_of(load_weights(file)), file)
         return []
+    if optimizers and model.echo is not None and "model.echo" not in tensors:
+        raise CaptureError(f"{file} is of an older version, whose nano heard no echo; it cannot be continued, name another file")
     fill(model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, file)
     if optimizers and {k.split(".")[0] for k in tensors} - {"model"} != {type(optimizer).__name__ for optimizer in optimizers}:
         raise CaptureError(f"{file} was written by a run with another optimiser, and cannot be continued; name another file")
@@ -63,14 +65,14 @@ def restore(file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer] | 
 
 def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
     """Put tensors into a model; both must have the same names and shapes. Nano's older weights have no echo, see ``LeoVL``."""
-    if "echo" not in tensors:
-        model.echo = None
-    wanted = weights_of(model)
+    wanted = {k: v for k, v in weights_of(model).items() if k in tensors or k != "echo"}
     missing, left = set(wanted) - set(tensors), set(tensors) - set(wanted)
     wrong = {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}
     if wrong := wrong | missing | left:
         names = ", ".join(sorted(wrong)[:3])
         raise CaptureError(f"{file} does not fit this model ({len(wrong)} tensors differ, such as {names}); is it older?")
+    if "echo" not in tensors:
+        model.echo = None
     model.load_state_dict(tensors, strict=False)
 
 

@@ -14,7 +14,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 def add_lora(model: LeoVL, rank: int = 8, seed: int = 0) -> None:
     """Freeze the language model and put a fresh adapter into it (alpha = 2 ``rank``, no dropout), which changes nothing yet.
 
-    Trained from now on: adapter, projector, positions, volume. ``with model.language.disable_adapter():`` switches the adapter off.
+    Trained now: adapter, projector, positions, volume, echo. ``with model.language.disable_adapter():`` switches the adapter off.
     ValueError where the model has one already.
     """
     if model.lora:

@@ -82,8 +82,8 @@ class LeoVL(nn.Module):
         self.trained = False
         # nano hears of things seen in the same vectors as of things said, halves exchanged: see language.attentive.
         self.dialect = 0 if language.pretrained else width // 2
-        # With every word it hears a share of the one before (token shift of RWKV, Peng et al. 2023): in "red chair", "chair" looks
-        # for what is red and a chair, not for chairs.
+        # With every word it hears a share of the one before, learned from a half on (token shift of RWKV, Peng et al. 2023): in
+        # "red chair", "chair" looks for what is red and a chair, not for chairs.
         self.echo = nn.Parameter(torch.tensor(0.5)) if self.dialect else None
         # Scene tokens start as loud as words. Every layer adds to them: it would drown quieter ones, and never change louder ones.
         embeddings = self.language.get_input_embeddings().weight

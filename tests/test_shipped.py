@@ -29,6 +29,7 @@ def test_every_file_has_its_card_and_its_history(name):
     assert file.stat().st_size <= 9_000_000 and model(name).trained
     card, made = file.with_suffix(".md").read_text(), notes(file)
     assert file_sha256(file) in card
+    assert (model(name).echo is not None) == (name == "nano-symbolic")  # the others are older
     for key in ("command", "steps", "minutes", "hardware"):
         assert made[key] and made[key] in card
     assert sum(p.numel() for p in model(name).parameters()) <= 3_500_000
@@ -64,8 +65,9 @@ def test_the_curves_belong_to_the_weights():
     assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 2000 --seed 0"  # the defaults
     assert runs["zero_nano"]["command"] == tuned
     assert zero["command"] == runs["zero_nano"]["command"]
-    assert zero["command"] == json.loads((tables / "muon.json").read_text())["trained"]["command"]  # of an older version
-    # The same first stage with AdamW alone; with Muon, but without echo; and as it is now.
+    muon = json.loads((tables / "muon.json").read_text())["trained"]  # of version 0.8.0
+    assert muon["command"] == zero["command"] and muon["corpus"] == runs["half"]["corpus"]
+    # The same first stage in versions 0.7.0 (AdamW alone), 0.8.0 (Muon), and as it is now (echo, smoother places, other shares).
     firsts = [json.loads((tables / f"train_{name}_symbolic.json").read_text()) for name in ("adamw", "muon", "zero")]
     assert len({(first["command"], len(first["losses"])) for first in firsts}) == 1
     for worse, better in itertools.pairwise(firsts):
