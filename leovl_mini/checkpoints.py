@@ -71,8 +71,7 @@ def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
     if wrong := wrong | missing | left:
         names = ", ".join(sorted(wrong)[:3])
         raise CaptureError(f"{file} does not fit this model ({len(wrong)} tensors differ, such as {names}); is it older?")
-    if "echo" not in tensors:
-        model.echo = None
+    model.echo = model.echo if "echo" in tensors else None
     model.load_state_dict(tensors, strict=False)
 
 

@@ -195,6 +195,7 @@ class LeoVL(nn.Module):
         return words if scene is None else torch.cat([words, self.embed_scenes([scene])[0].to(words.dtype)])
 
     def open_turn(self, question: str | Example) -> Turn:
+        """The token ids of a question whose answer is still to be written."""
         asked = question if isinstance(question, Example) else Example("", "", "qa", "", question, [])
         return encode(asked, self.tokenizer, self.prompt_style, answer=None)
 
@@ -211,7 +212,8 @@ class LeoVL(nn.Module):
         ``use_cache`` everything is read again for every word. The first ``SURE`` words are the most likely ones. Later words are
         drawn with ``temperature`` (0: never), always with the same luck: in long texts, most likely words lead in circles."""
         prompt = self.embed_prompt(scene)
-        asked = [self.embed_question(q) for q in questions]
+        turns = [self.open_turn(q) for q in questions]
+        asked = [self.embed_words(torch.tensor(t.ids, device=prompt.device), t.places) for t in turns]
         longest, count = max(len(q) for q in asked), len(asked)
         new = torch.stack([F.pad(q, (0, 0, longest - len(q), 0)) for q in asked])  # padded in front: all end at the same place
         holes = torch.tensor([longest - len(q) for q in asked], device=new.device)
@@ -224,7 +226,7 @@ class LeoVL(nn.Module):
                 inputs_embeds=prompt[None], position_ids=before[None], use_cache=True, logits_to_keep=1
             ).past_key_values
             cache.batch_repeat_interleave(count)
-        last = torch.tensor([self.open_turn(q).ids[-1] for q in questions], device=new.device)
+        last = torch.tensor([t.ids[-1] for t in turns], device=new.device)
         written, done = [], torch.zeros(count, dtype=torch.bool, device=new.device)
         luck = torch.Generator().manual_seed(0)
         for step in range(max_new_tokens):

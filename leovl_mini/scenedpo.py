@@ -136,9 +136,8 @@ class Reference:
         if rank := model.lora:
             merge_lora(model)
             add_lora(model, rank)
-        for name, weight in model.named_parameters():
-            if not name.startswith("language."):
-                weight.requires_grad_(False)
+        for weight in {*model.parameters()} - {*model.language.parameters()}:
+            weight.requires_grad_(False)
         model.eval()  # without dropout policy and reference differ by their weights alone
         if self.copied:
             self.model = copy.deepcopy(model).requires_grad_(False)
