@@ -85,7 +85,7 @@ def write_layouts(
 def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
-    start: Annotated[Path | None, typer.Option(help="Checkpoint or weights that go on, at a lower rate.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint or weights that go on.")] = None,
     steps: Steps = 2000,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
@@ -104,7 +104,7 @@ def train_tune(
     cache: Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint or weights to start from; else random ones.")] = None,
-    steps: Steps = 400,
+    steps: Steps = 1200,
     align: Annotated[int, typer.Option(min=0, help="First so many steps of alignment without a language model.")] = 2000,
     blind: Annotated[bool, typer.Option("--blind", help="Train the control that never sees a scene.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other batches.")] = 0,
@@ -117,7 +117,7 @@ def train_tune(
     everyday: Annotated[float, typer.Option(min=0, max=1, help="Share of questions asked in the shortest words.")] = 0.0,
     in_words: Annotated[float, typer.Option(min=0, max=1, help="Share of steps in which rooms are shown in words.")] = 0.0,
     texts: Annotated[bool, typer.Option(help="Also captions, plans and dialogues.")] = True,
-    lists: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms in which lists are asked for.")] = 0.2,
+    lists: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with lists and comparisons.")] = 0.3,
     bf16: Annotated[bool, typer.Option("--bf16", help="For GPUs, and CPUs with AMX or AVX512-BF16; slow on others.")] = False,
     watch: Watch = 16,
 ) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
-from leovl_mini.lists import EVERYTHING, inventory, list_question
+from leovl_mini.lists import EVERYTHING, inventory, short_lessons
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.scene import RELATIONS, Object
@@ -57,7 +57,7 @@ class Lessons:
     ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative
     to its share. ``crowd``: for three fifths of so many steps everything is to be listed, and nothing else is asked. Rooms made of
     objects hold but few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a crowd
-    nothing tells attention where to look. ``lists``: the share of rooms in which lists are asked for instead of questions, see
+    nothing tells attention where to look. ``lists``: the share of rooms with lists or comparisons instead of questions, see
     lists.py. ``texts``: the share of rooms made of objects about which captions, plans and dialogues are asked for; they are long,
     so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers). ``plain``: the
     share of tokens without objects, only floor and wall, that is kept: they cost much and teach little. ``everyday``: the share of
@@ -114,9 +114,10 @@ class Lessons:
         left = max(self.budget - len(words), 64)
         if full < 0 or not told and rng.random() < self.lists:
             here = [o for o in objects if o.id in present]
-            question, text = (EVERYTHING, inventory(here, rng)) if full < 0 else list_question(here, rng)
-            turn = encode(Example("", name, "qa", "list", question, [text]), self.tokenizer, self.style)
-            turns = [dataclasses.replace(turn, ids=turn.ids[:left])]
+            asked = [(EVERYTHING, inventory(here, rng))] if full < 0 else short_lessons(here, rng)
+            some = [Example("", name, "qa", "list", question, [answer]) for question, answer in asked[: max(left // 14, 1)]]
+            turns = [encode(e, self.tokenizer, self.style) for e in some]
+            turns[0] = dataclasses.replace(turns[0], ids=turns[0].ids[:left])  # a long list
         else:
             drawn = self.draw(some, quarters, rng, left)
             if self.everyday:

@@ -1,9 +1,10 @@
 """Lists: the cheapest lessons in reading a scene (ours). A question is much text for one look; a list looks up every few words.
 
-Each list names the things of a room in random order. A thing is named by its category, among several of a kind by its colour too;
-where that does not tell them apart, it is left out.
+A list names the things of a room in random order. Comparisons in shorthand are short lessons, too. A thing is named by its
+category, among several of a kind by its colour too; where that does not tell them apart, it is left out.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 
@@ -59,36 +60,41 @@ def counts(objects: list[Object], rng: np.random.Generator) -> str:
     return "; ".join(f"{c} {many[c] or 'no'}" for c in rng.permutation(asked))
 
 
-def neighbours(objects: list[Object], rng: np.random.Generator, margin: float = 0.2) -> str:
-    """What is nearest to each thing, apart from what it lies on or holds: "laptop nearest orange book; chair nearest desk".
-
-    Left out where the second nearest is less than ``margin`` metres farther.
-    """
-    named, lines = names(objects), []
-    if len(objects) < 3:
-        return ""
-    distance = gaps(objects) + np.diag([np.inf] * len(objects))
-    row = {str(o.id): i for i, o in enumerate(objects)}
-    for i, item in enumerate(objects):
-        for holder in (row[item.attributes[r]] for r in RELATIONS if item.attributes.get(r) in row):
-            distance[i, holder] = distance[holder, i] = np.inf
-    for i in rng.permutation(len(objects)):
-        near, second = np.argsort(distance[i])[:2]
-        if {objects[i].id, objects[near].id} <= named.keys() and distance[i, second] - distance[i, near] >= margin:
-            lines.append(f"{named[objects[i].id]} nearest {named[objects[near].id]}")
-    return "; ".join(lines)
-
-
 LISTS: dict[str, Callable[[list[Object], np.random.Generator], str]] = {  # what is asked for, and what answers
     EVERYTHING: inventory,
     "What is on, under or inside what?": holdings,
     "How many are there of each?": counts,
-    "What is nearest to each?": neighbours,
 }
+COMPARED = 0.4  # share of the rooms with lists in which things are compared instead
 
 
-def list_question(objects: list[Object], rng: np.random.Generator) -> tuple[str, str]:
-    """One list's question and answer; everything, where there is nothing else to say."""
+def comparisons(objects: list[Object], rng: np.random.Generator, most: int = 40) -> list[tuple[str, str]]:
+    """Which of two is nearer to a third, in shorthand: ("red chair blue chair desk", "red chair"). As clear as ``facts.nearest``.
+
+    In a sentence the three names stand far apart, and to bring their places together is hardly learned. Where there are several
+    of a kind, most comparisons are about two of them: then places alone tell.
+    """
+    named, said = names(objects), {}
+    rows = [i for i, o in enumerate(objects) if o.id in named]
+    if len(rows) < 3:
+        return []
+    pairs = [pair for pair in itertools.permutations(rows, 2) if len({objects[i].category for i in pair}) == 1]
+    distance, name = gaps(objects), {i: named[objects[i].id] for i in rows}
+    for _ in range(most):
+        a, b, anchor = rng.choice(rows, 3, replace=False)
+        if pairs and rng.random() < 0.8:
+            a, b = pairs[rng.integers(len(pairs))]
+        near, far = sorted((a, b), key=lambda i: distance[anchor, i])
+        d, e = distance[anchor, [near, far]]
+        if anchor not in (a, b) and e - d >= 0.3 and e >= 1.3 * d:
+            said[f"{name[a]} {name[b]} {name[anchor]}"] = name[near]
+    return list(said.items())
+
+
+def short_lessons(objects: list[Object], rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Questions and answers: one list, or several comparisons; a list of everything, where there is nothing else to say."""
+    if rng.random() < COMPARED and (compared := comparisons(objects, rng)):
+        return compared
     question = str(rng.choice(list(LISTS)))
     answer = LISTS[question](objects, rng)
-    return (question, answer) if answer else (EVERYTHING, inventory(objects, rng))
+    return [(question, answer) if answer else (EVERYTHING, inventory(objects, rng))]

@@ -38,7 +38,7 @@ HARD = {
     "situated": 0.3,  # hardly ever learned
 }
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
-LISTED = 0.2  # share of the rooms in which lists are asked for
+LISTED = 0.3  # share of the rooms with lists or comparisons
 WEIGHTS = {"qa": 1.0, "object captioning": 0.15, "scene captioning": 0.5, "planning": 0.25, "dialogue": 0.25}
 WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where there is something to see
 
@@ -70,12 +70,12 @@ def symbolic(
     command += (f" --start {start.name}" if start else "") + (f" --texts {texts}" if texts else "")
     asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
     progress = Progress(progress_file(out), scorer(asked, shown))
-    options = {"rate": 8e-4 if start else 2e-3, "warmup": 30, "quiet": quiet, "per": "token", "muon": True}
+    options = {"rate": 2e-3, "warmup": 30, "quiet": quiet, "per": "token", "muon": True}
     return timed(model, lessons, steps, symbolic_loss, out, {"command": command}, progress, **options)
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 400, align: int = 2000, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 2000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0, texts: bool = True,
     lists: float = LISTED, bf16: bool = False,

@@ -1,11 +1,13 @@
 """Lists against hand-made rooms, and against the rules that answer questions."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from leovl_mini.lists import EVERYTHING, LISTS, counts, holdings, inventory, list_question, names, neighbours
+from leovl_mini.lists import EVERYTHING, LISTS, comparisons, counts, holdings, inventory, names, short_lessons
 from leovl_mini.rooms import domain_room
-from leovl_mini.rooms.facts import World
+from leovl_mini.rooms.facts import World, nearest
 from leovl_mini.scene import Object
 
 
@@ -40,14 +42,25 @@ def test_every_list_says_what_is_there():
     assert holdings(ROOM, rng) == "on red chair: mug"
     said = dict(line.rsplit(" ", 1) for line in counts(ROOM, rng).split("; "))
     assert {k: v for k, v in said.items() if v != "no"} == {"chair": "2", "mug": "1", "ball": "2"} and len(said) == 6
-    # The red chair's mug is nearest to it, but belongs to it; chair and mug are equally far from the blue chair.
-    assert lines(neighbours(ROOM, rng)) == ["mug nearest blue chair", "red chair nearest blue chair"]
+
+
+def test_comparisons_are_those_that_are_clear():
+    """The mug, which lies on the red chair, is nearer to it than the blue chair is; both are equally far from the blue one."""
+    said = comparisons(ROOM, np.random.default_rng(0))
+    assert len(said) == len(dict(said)) >= 3
+    assert set(said) <= {
+        ("red chair blue chair mug", "red chair"),
+        ("blue chair red chair mug", "red chair"),
+        ("mug blue chair red chair", "mug"),
+        ("blue chair mug red chair", "mug"),
+    }
 
 
 def test_an_empty_room_is_an_empty_list():
     rng = np.random.default_rng(0)
-    assert [make([], rng) for make in LISTS.values()] == [""] * 4
-    assert neighbours(ROOM[:2], rng) == ""
+    assert [make([], rng) for make in LISTS.values()] == [""] * 3
+    assert comparisons([], rng) == comparisons(ROOM[:2], rng) == []
+    assert short_lessons([], rng) == [(EVERYTHING, "")]
 
 
 @pytest.mark.parametrize("domain", ["scannet", "rscan", "multiscan", "arkitscenes"])
@@ -63,14 +76,17 @@ def test_lists_agree_with_the_rules_that_answer_questions(domain):
     for line in counts(room.objects, rng).split("; "):
         category, number = line.rsplit(" ", 1)
         assert len(world.matching(category)) == (0 if number == "no" else int(number))
-    for line in filter(None, neighbours(room.objects, rng).split("; ")):
-        one, near = (by_name[name] for name in line.split(" nearest "))
-        related = {o.id for o in room.objects if (world.host(o) or (0, 0))[1] is one} | {(world.host(one) or (0, one))[1].id}
-        others = [o for o in room.objects if o is not one and o.id not in related]
-        assert min(others, key=lambda o: world.gap(one, o)) is near
+    compared = comparisons(room.objects, rng)
+    assert len(compared) > 5
+    for question, answer in compared:
+        (triple,) = [t for t in itertools.permutations(by_name, 3) if " ".join(t) == question]
+        a, b, anchor = (by_name[name] for name in triple)
+        assert nearest(world, anchor, a, b)[0] == answer
 
 
-def test_each_list_is_asked_for():
+def test_each_list_is_asked_for_and_comparisons():
     rng = np.random.default_rng(0)
-    asked = [list_question(ROOM, rng)[0] for _ in range(200)]
-    assert set(asked) == set(LISTS) and 25 < asked.count(EVERYTHING) < 80
+    asked = [short_lessons(ROOM, rng) for _ in range(300)]
+    lists = [some[0][0] for some in asked if some[0][0] in LISTS]
+    assert set(lists) == set(LISTS) and 0.3 < 1 - len(lists) / 300 < 0.5
+    assert all(len(some) == 1 for some in asked if some[0][0] in LISTS) and 30 < lists.count(EVERYTHING) < 110

@@ -156,6 +156,8 @@ def test_with_every_word_nano_hears_an_echo_of_the_one_before(model):
     heard = model.embed_words(torch.tensor([7, 8, 9, 10]), {}, starts=[0, 2])
     assert model.echo.item() == 0.5
     assert_close(heard, torch.stack([table[7], table[8] + table[7] / 2, table[9], table[10] + table[9] / 2]))
+    (gained,) = torch.autograd.grad(heard.sum(), model.echo)  # its share is learned
+    assert_close(gained, (table[7] + table[9]).sum())
 
 
 @pytest.mark.parametrize("question", ["Where is the lamp?", "How many chairs?"])

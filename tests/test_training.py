@@ -328,10 +328,12 @@ def test_a_kind_of_question_weighs_more_than_its_task(model):
 def test_a_share_of_the_rooms_is_asked_for_lists(model):
     def lists(share):
         some = lessons(model, lists=share)
-        words = [model.tokenizer.decode(t.ids) for step in range(40) for turns in some.batch(step).turns for t in turns]
-        return sum(any(q in w for q in LISTS) for w in words)
+        rooms = [[model.tokenizer.decode(t.ids) for t in turns] for step in range(40) for turns in some.batch(step).turns]
+        assert all(len(words) == 1 for words in rooms if any(q in words[0] for q in LISTS))
+        shorthand = [all(re.match(r" USER: [\w ]+ ASSISTANT:", w) for w in words) for words in rooms]
+        return sum(any(q in words[0] for q in LISTS) for words in rooms), sum(shorthand)
 
-    assert lists(0.0) == 0 and lists(1.0) == 80 and 5 < lists(0.25) < 40
+    assert lists(0.0) == (0, 0) and sum(lists(1.0)) == 80 and 20 < lists(1.0)[1] < 45 and 5 < sum(lists(0.25)) < 40
 
 
 def test_texts_are_asked_for_mostly_in_rooms_of_one_token_per_thing(model):
