@@ -59,9 +59,9 @@ class Lessons:
     objects hold but few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a crowd
     nothing tells attention where to look. ``lists``: the share of rooms with lists or comparisons instead of questions, see
     lists.py. ``texts``: the share of rooms made of objects about which captions, plans and dialogues are asked for; they are long,
-    so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers). ``plain``: the
-    share of tokens without objects, only floor and wall, that is kept: they cost much and teach little. ``everyday``: the share of
-    questions asked in the shortest words, see ``shortest``.
+    so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers); so have most in
+    which things are compared. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and
+    teach little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
     """
 
     def __init__(
@@ -101,20 +101,24 @@ class Lessons:
             few = rng.permutation([o.id for o in objects])[: max(5, round(full * len(objects)))]
             present = with_supports(set(few.tolist()), objects)
             some = [e for e in self.examples[name] if set(e.derivation.get("objects", [])) <= present and told == (e.task != "qa")]
-            here = [o for o in objects if o.id in present]
-            if full < 1 or told and rng.random() < 2 / 3:
+        else:
+            some, present = self.examples[name], set(seen.shows.flatten().tolist())
+        here, asked = [o for o in objects if o.id in present], []
+        if full < 0:
+            asked = [(EVERYTHING, inventory(here, rng))]
+        elif not told and rng.random() < self.lists:
+            asked = short_lessons(here, rng)
+        if self.kind == "objects":
+            if full < 1 or (told or len(asked) > 1) and rng.random() < 2 / 3:
                 words = objects_as_symbols(here, self.vocabulary)
             else:
                 words = tokens_as_symbols(on_paper(here, rng), self.vocabulary)
         else:
-            some, present = self.examples[name], set(seen.shows.flatten().tolist())
             kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
             seen = SceneInput(turned_tokens(chosen(seen.tokens, kept), quarters), seen.shows[kept], objects)
             words = tokens_as_symbols(seen, self.vocabulary)
         left = max(self.budget - len(words), 64)
-        if full < 0 or not told and rng.random() < self.lists:
-            here = [o for o in objects if o.id in present]
-            asked = [(EVERYTHING, inventory(here, rng))] if full < 0 else short_lessons(here, rng)
+        if asked:
             some = [Example("", name, "qa", "list", question, [answer]) for question, answer in asked[: max(left // 14, 1)]]
             turns = [encode(e, self.tokenizer, self.style) for e in some]
             turns[0] = dataclasses.replace(turns[0], ids=turns[0].ids[:left])  # a long list
