@@ -65,7 +65,7 @@ LISTS: dict[str, Callable[[list[Object], np.random.Generator], str]] = {  # what
     "What is on, under or inside what?": holdings,
     "How many are there of each?": counts,
 }
-COMPARED = 0.6  # share of the rooms with lists in which things are compared instead
+COMPARED = 0.6  # share of the rooms with lists in which things are compared instead, where they can be
 
 
 def comparisons(objects: list[Object], rng: np.random.Generator, most: int = 40) -> list[tuple[str, str]]:

@@ -47,9 +47,9 @@ def symbolic(
     layouts: Path, out: Path, steps: int = 2000, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
     start: Path | None = None, texts: float = 0.0,
 ) -> dict:  # fmt: skip
-    """Stage 1: rooms made of words; lists, then short questions. ``start``: a checkpoint or weights that can look up. ``texts``: in
-    that share of the rooms, captions, plans and dialogues. ``watch``: validation rooms asked about every 200 steps; ``rooms`` a
-    step. Runs on the GPU where there is one."""
+    """Stage 1: rooms made of words; lists, then short questions, lists and comparisons. ``start``: a checkpoint or weights that
+    can look up. ``texts``: in that share of the rooms, captions, plans and dialogues. ``watch``: validation rooms asked about
+    every 200 steps; ``rooms`` a step. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     model, paper = LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device), Layouts(layouts)
     if start:
@@ -82,10 +82,10 @@ def tune(
 ) -> dict:  # fmt: skip
     """Stage 2, ``align`` steps: the projector learns the words of what its tokens show, without the language model. Stage 3: all
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
-    about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of
-    a step are the preset's; ``per`` and ``in_words``: see ``tuning_loss``; ``everyday``: the share of questions in
-    the shortest words; ``lists``: the share of rooms with lists; without ``texts``, the others have short questions only; ``bf16``:
-    see ``train_steps``. Runs on the GPU where there is one."""
+    about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of a step
+    are the preset's; ``per`` and ``in_words``: see ``tuning_loss``; ``everyday``: the share of questions in the shortest words;
+    ``lists``: the share of rooms with lists or comparisons; without ``texts``, the others have short questions only; ``bf16``: see
+    ``train_steps``. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]
     refuse_other_features(features, preset)

@@ -76,12 +76,14 @@ def test_lists_agree_with_the_rules_that_answer_questions(domain):
     for line in counts(room.objects, rng).split("; "):
         category, number = line.rsplit(" ", 1)
         assert len(world.matching(category)) == (0 if number == "no" else int(number))
-    compared = comparisons(room.objects, rng)
+    compared, alike = comparisons(room.objects, rng), 0
     assert len(compared) > 5
     for question, answer in compared:
         (triple,) = [t for t in itertools.permutations(by_name, 3) if " ".join(t) == question]
         a, b, anchor = (by_name[name] for name in triple)
         assert nearest(world, anchor, a, b)[0] == answer
+        alike += a.category == b.category
+    assert alike > len(compared) / 2  # two of a kind
 
 
 def test_each_list_is_asked_for_and_comparisons():

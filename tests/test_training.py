@@ -350,6 +350,15 @@ def test_texts_are_asked_for_mostly_in_rooms_of_one_token_per_thing(model):
     assert set(asked(0.5)) == {(True, True), (False, True), (False, False)}
 
 
+def test_things_are_compared_mostly_in_rooms_of_one_token_per_thing(model):
+    some = lessons(model, kind="objects", budget=400, lists=1.0)
+    counts = {len(fake_scene(name)) for name in some.names}
+    rooms = [(s, t) for batch in map(some.batch, range(40)) for s, t in zip(batch.scenes, batch.turns, strict=True)]
+    single = [len(scene) in counts for scene, turns in rooms if len(turns) > 1]
+    assert 0.5 < np.mean(single) < 0.85 and not any(len(scene) in counts for scene, turns in rooms if len(turns) == 1)
+    assert all(sum(len(t.ids) for t in turns) <= max(400 - len(scene), 64) for scene, turns in rooms)
+
+
 def test_rooms_fill_up(model):
     """At first a room holds a few objects with what they lie on, and is asked about those; in the end everything is there."""
     some = lessons(model, kind="objects", rooms=3, turn=False, crowd=100)
