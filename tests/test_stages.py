@@ -20,7 +20,7 @@ from leovl_mini.lists import LISTS
 from leovl_mini.model import LeoVL
 from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.scene import CaptureError
-from leovl_mini.stages import Progress, scorer, symbolic, taught
+from leovl_mini.stages import Progress, scorer, symbolic, taught, tune
 from leovl_mini.training import train_steps
 from leovl_mini.weights import file_sha256
 
@@ -75,6 +75,14 @@ def test_a_run_can_be_kept_to_one_domain_and_split(made):
     assert notes(made / "d1.weights.safetensors")["command"].endswith("--split skewed-train --domain rscan --no-texts")
     result = CliRunner().invoke(app, [str(a) for a in [*start, "--out", made / "no.safetensors", "--domain", "moon"]])
     assert "no examples of split train and domain moon" in str(result.exception)
+
+
+def test_on_paper_twice_as_many_rooms_have_lists_as_in_sight(made, monkeypatch):
+    shares = []
+    monkeypatch.setattr("leovl_mini.stages.timed", lambda model, lessons, *_, **__: shares.append(lessons.lists) or {})
+    symbolic(made / "layouts", made / "paper.safetensors", watch=0)
+    tune(made / "corpus", made / "cache", made / "sight.safetensors", align=0, watch=0)
+    assert shares == [0.4, 0.2]
 
 
 def test_lists_and_half_precision_are_choices(made, monkeypatch):
