@@ -117,7 +117,7 @@ def train_tune(
     everyday: Annotated[float, typer.Option(min=0, max=1, help="Share of questions asked in the shortest words.")] = 0.0,
     in_words: Annotated[float, typer.Option(min=0, max=1, help="Share of steps in which rooms are shown in words.")] = 0.0,
     texts: Annotated[bool, typer.Option(help="Also captions, plans and dialogues.")] = True,
-    lists: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with lists or comparisons.")] = 0.2,
+    lists: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with lists or shorthand.")] = 0.2,
     bf16: Annotated[bool, typer.Option("--bf16", help="For GPUs, and CPUs with AMX or AVX512-BF16; slow on others.")] = False,
     watch: Watch = 16,
 ) -> None:

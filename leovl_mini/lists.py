@@ -1,7 +1,7 @@
 """Lists: the cheapest lessons in reading a scene (ours). A question is much text for one look; a list looks up every few words.
 
-A list names the things of a room in random order. Comparisons in shorthand are short lessons, too. A thing is named by its
-category, among several of a kind by its colour too; where that does not tell them apart, it is left out.
+A list names the things of a room in random order. Comparisons and tallies in shorthand are short lessons, too. A thing is named
+by its category, among several of a kind by its colour too; where that does not tell them apart, it is left out.
 """
 
 import itertools
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from leovl_mini.rooms.furniture import FIXED, LARGE, SMALL
+from leovl_mini.rooms.questions import plural
 from leovl_mini.rooms.room import gaps
 from leovl_mini.scene import RELATIONS, Object
 
@@ -65,7 +66,7 @@ LISTS: dict[str, Callable[[list[Object], np.random.Generator], str]] = {  # what
     "What is on, under or inside what?": holdings,
     "How many are there of each?": counts,
 }
-COMPARED = 0.6  # share of the rooms with lists in which things are compared instead, where they can be
+SHORTHAND = 0.6  # share of the rooms with lists that have comparisons and tallies instead, where there are any
 
 
 def comparisons(objects: list[Object], rng: np.random.Generator, most: int = 40) -> list[tuple[str, str]]:
@@ -91,10 +92,21 @@ def comparisons(objects: list[Object], rng: np.random.Generator, most: int = 40)
     return list(said.items())
 
 
+def tallies(objects: list[Object], rng: np.random.Generator) -> list[tuple[str, str]]:
+    """How many there are of a category, in shorthand: ("chairs", "3").
+
+    Most categories are there once; of these, as many as of the others (but at least two): else "1" is nearly always right.
+    """
+    many = Counter(o.category for o in objects)
+    once = rng.permutation([c for c, n in many.items() if n == 1])
+    several = [c for c, n in many.items() if n > 1]
+    return [(plural(str(c)), str(many[c])) for c in (*several, *once[: max(len(several), 2)])]
+
+
 def short_lessons(objects: list[Object], rng: np.random.Generator) -> list[tuple[str, str]]:
-    """Questions and answers: one list, or several comparisons; a list of everything, where there is nothing else to say."""
-    if rng.random() < COMPARED and (compared := comparisons(objects, rng)):
-        return compared
+    """Questions and answers: one list, or comparisons and tallies; a list of everything, where there is nothing else to say."""
+    if rng.random() < SHORTHAND and (shorthand := comparisons(objects, rng) + tallies(objects, rng)):
+        return [shorthand[i] for i in rng.permutation(len(shorthand))]
     question = str(rng.choice(list(LISTS)))
     answer = LISTS[question](objects, rng)
     return [(question, answer) if answer else (EVERYTHING, inventory(objects, rng))]

@@ -38,7 +38,7 @@ HARD = {
     "situated": 0.3,  # hardly ever learned
 }
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
-LISTED = 0.2  # share of the rooms with lists or comparisons, twice as many on paper
+LISTED = 0.2  # share of the rooms with lists or shorthand, twice as many on paper
 WEIGHTS = {"qa": 1.0, "object captioning": 0.15, "scene captioning": 0.5, "planning": 0.25, "dialogue": 0.25}
 WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where there is something to see
 
@@ -47,7 +47,7 @@ def symbolic(
     layouts: Path, out: Path, steps: int = 2000, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
     start: Path | None = None, texts: float = 0.0,
 ) -> dict:  # fmt: skip
-    """Stage 1: rooms made of words; lists, then short questions, lists and comparisons. ``start``: a checkpoint or weights that
+    """Stage 1: rooms made of words; lists, then short questions, lists and shorthand. ``start``: a checkpoint or weights that
     can look up. ``texts``: in that share of the rooms, captions, plans and dialogues. ``watch``: validation rooms asked about
     every 200 steps; ``rooms`` a step. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
@@ -84,7 +84,7 @@ def tune(
     tasks, everything trained; with ``lora``, of the language model only an adapter of that rank. ``blind``: the same questions
     about empty scenes, the control. ``split`` and ``domain`` ("" = all four) choose the examples; rooms, words and rate of a step
     are the preset's; ``per`` and ``in_words``: see ``tuning_loss``; ``everyday``: the share of questions in the shortest words;
-    ``lists``: the share of rooms with lists or comparisons; without ``texts``, the others have short questions only; ``bf16``: see
+    ``lists``: the share of rooms with lists or shorthand; without ``texts``, the others have short questions only; ``bf16``: see
     ``train_steps``. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     features, tuning = FeatureCache(cache), get_preset(preset)["tuning"]

@@ -1,13 +1,15 @@
 """Lists against hand-made rooms, and against the rules that answer questions."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from leovl_mini.lists import EVERYTHING, LISTS, comparisons, counts, holdings, inventory, names, short_lessons
+from leovl_mini.lists import EVERYTHING, LISTS, comparisons, counts, holdings, inventory, names, short_lessons, tallies
 from leovl_mini.rooms import domain_room
 from leovl_mini.rooms.facts import World, nearest
+from leovl_mini.rooms.questions import plural
 from leovl_mini.scene import Object
 
 
@@ -56,10 +58,21 @@ def test_comparisons_are_those_that_are_clear():
     }
 
 
+def test_tallies_count_the_categories_and_leave_out_most_that_are_there_once():
+    assert sorted(tallies(ROOM, np.random.default_rng(0))) == [("balls", "2"), ("chairs", "2"), ("mugs", "1")]
+    singles = [thing(10 + i, category, "red", (1.0 * i, 0.0, 0.0)) for i, category in enumerate(("bed", "desk", "bookshelf", "lamp"))]
+    seen = set()
+    for seed in range(20):
+        said = dict(tallies(ROOM + singles, np.random.default_rng(seed)))
+        assert sorted(said.values()) == ["1", "1", "2", "2"]
+        seen |= set(said)
+    assert seen == {"balls", "chairs", "mugs", "beds", "desks", "bookshelves", "lamps"}
+
+
 def test_an_empty_room_is_an_empty_list():
     rng = np.random.default_rng(0)
     assert [make([], rng) for make in LISTS.values()] == [""] * 3
-    assert comparisons([], rng) == comparisons(ROOM[:2], rng) == []
+    assert comparisons([], rng) == comparisons(ROOM[:2], rng) == tallies([], rng) == []
     assert short_lessons([], rng) == [(EVERYTHING, "")]
 
 
@@ -76,6 +89,9 @@ def test_lists_agree_with_the_rules_that_answer_questions(domain):
     for line in counts(room.objects, rng).split("; "):
         category, number = line.rsplit(" ", 1)
         assert len(world.matching(category)) == (0 if number == "no" else int(number))
+    told = dict(tallies(room.objects, rng))
+    for category, number in Counter(o.category for o in room.objects).items():
+        assert told.get(plural(category), "1") == str(number)
     compared, alike = comparisons(room.objects, rng), 0
     assert len(compared) > 5
     for question, answer in compared:
@@ -86,9 +102,12 @@ def test_lists_agree_with_the_rules_that_answer_questions(domain):
     assert alike > len(compared) / 2  # two of a kind
 
 
-def test_each_list_is_asked_for_and_comparisons():
+def test_each_list_is_asked_for_and_shorthand():
     rng = np.random.default_rng(0)
     asked = [short_lessons(ROOM, rng) for _ in range(300)]
     lists = [some[0][0] for some in asked if some[0][0] in LISTS]
     assert set(lists) == set(LISTS) and 0.5 < 1 - len(lists) / 300 < 0.7
     assert all(len(some) == 1 for some in asked if some[0][0] in LISTS) and 20 < lists.count(EVERYTHING) < 70
+    shorthand = [some for some in asked if some[0][0] not in LISTS]
+    assert all(("chairs", "2") in some and "red chair" in dict(some).values() for some in shorthand)
+    assert len({some.index(("chairs", "2")) for some in shorthand}) > 3  # tallies among the comparisons

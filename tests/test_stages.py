@@ -106,7 +106,7 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
         assert notes(made / f"{name}.weights.safetensors")["command"].endswith(" ".join(map(str, options)))
     assert [bf16 for bf16, _ in seen] == halved == [True, True, False, False]  # alignment and tuning, with it and without
     assert muon == [True] * 4
-    shorthand = re.compile(r" USER: [\w ]+ ASSISTANT:")  # comparisons
+    shorthand = re.compile(r" USER: [\w ]+ ASSISTANT:")  # comparisons and tallies
     asked = [[any(q in text for q in LISTS) or bool(shorthand.match(text)) for text in texts] for _, texts in (seen[1], seen[3])]
     assert all(asked[0]) and not any(asked[1])
 
