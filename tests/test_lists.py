@@ -60,7 +60,8 @@ def test_comparisons_are_those_that_are_clear():
 
 def test_tallies_count_the_categories_and_leave_out_most_that_are_there_once():
     assert sorted(tallies(ROOM, np.random.default_rng(0))) == [("balls", "2"), ("chairs", "2"), ("mugs", "1")]
-    singles = [thing(10 + i, category, "red", (1.0 * i, 0.0, 0.0)) for i, category in enumerate(("bed", "desk", "bookshelf", "lamp"))]
+    once = ("bed", "desk", "bookshelf", "lamp")
+    singles = [thing(10 + i, category, "red", (1.0 * i, 0.0, 0.0)) for i, category in enumerate(once)]
     seen = set()
     for seed in range(20):
         said = dict(tallies(ROOM + singles, np.random.default_rng(seed)))
