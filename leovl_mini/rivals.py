@@ -76,15 +76,15 @@ def prefer(
     torch.manual_seed(seed)
     model = load_weights(start, pick_device("auto"))
     checkpoint = out.with_suffix(".checkpoint")
-    dynamics = Progress(out.with_suffix(".progress.json"), lambda model: contrasts(model, held, seen))
+    command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
+    command += f" --rate {rate} --beta {beta} --seed {seed}"
+    dynamics = Progress(out.with_suffix(".progress.json"), lambda model: contrasts(model, held, seen), {"command": command})
     if held and not dynamics.scores:
         dynamics.watch(model, 0)
     losses = post_train(
         model, pairs, seen, method, steps, rate, seed=seed, beta_a=beta, beta_s=beta, checkpoint=checkpoint,
         every=max(steps // 8, 1), warmup=min(50, steps // 5), quiet=quiet, watch=dynamics.watch if held else None,
     )  # fmt: skip
-    command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
-    command += f" --rate {rate} --beta {beta} --seed {seed}"
     made = {"method": method, "command": command, "steps": steps, "seed": seed, "hardware": hardware()}
     made["minutes"] = dynamics.minutes()
     save_weights(model, out, {k: str(v) for k, v in made.items()})

@@ -69,9 +69,9 @@ def symbolic(
     command = f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed {seed}" + (f" --rooms {rooms}" if rooms != 16 else "")
     command += (f" --start {start.name}" if start else "") + (f" --texts {texts}" if texts else "")
     asked = watched(paper.examples("val"), watch, kinds_left_out=UNSEEN_IN_WORDS)
-    progress = Progress(progress_file(out), scorer(asked, shown))
+    progress = Progress(progress_file(out), scorer(asked, shown), {"command": command})
     options = {"rate": 2e-3, "warmup": 30, "quiet": quiet, "per": "token", "muon": True}
-    return timed(model, lessons, steps, symbolic_loss, out, {"command": command}, progress, **options)
+    return timed(model, lessons, steps, symbolic_loss, out, progress, **options)
 
 
 def tune(
@@ -103,21 +103,22 @@ def tune(
     size = {"rooms": tuning["rooms"], "budget": tuning["budget"]}
     lessons = Lessons(model, features.scene, examples, **size, seed=seed, weights=WEIGHTS, lists=lists, everyday=everyday)
     asked = [e for e in watched(rooms.examples("val"), watch, domain) if e.scene in features]
-    progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens))
-    muon = not (lora or model.original)  # not for adapters, whose factors are no layers of their own, nor for pre-trained weights
-    if align and not blind and not out.exists():
-        pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
-        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet, bf16=bf16, muon=muon)
     command = f"leovl-mini train tune CORPUS --cache CACHE --steps {steps} --align {align} --seed {seed}"
     command += (f" --preset {preset}" if preset != "nano" else "") + (f" --lora {lora}" if lora else "")
     command += (f" --split {split}" if split != "train" else "") + (f" --domain {domain}" if domain else "")
     command += (f" --start {start.name}" if start else "") + (" --blind" if blind else "")
-    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per, "bf16": bf16, "muon": muon}
     command += (f" --per {per}" if per != "token" else "") + (f" --everyday {everyday}" if everyday else "")
     command += (f" --in-words {in_words}" if in_words else "") + ("" if texts else " --no-texts")
     command += (f" --lists {lists}" if lists != LISTED else "") + (" --bf16" if bf16 else "")
+    made = {"command": command, "corpus": rooms.command()}
+    progress = Progress(progress_file(out), scorer(asked, lambda name: None if blind else features.scene(name).tokens), made)
+    muon = not (lora or model.original)  # not for adapters, whose factors are no layers of their own, nor for pre-trained weights
+    if align and not blind and not out.exists():
+        pictures = Lessons(model, features.scene, examples, rooms=2 * tuning["rooms"], budget=1, seed=seed)  # nothing is asked
+        train_steps(model, pictures, align, alignment_loss, rate=3e-3, quiet=quiet, bf16=bf16, muon=muon)
+    options = {"rate": tuning["rate"], "accumulate": accumulate, "quiet": quiet, "per": per, "bf16": bf16, "muon": muon}
     loss = functools.partial(blind_loss if blind else tuning_loss, per=per, in_words=in_words)
-    return timed(model, lessons, steps, loss, out, {"command": command, "corpus": rooms.command()}, progress, **options)
+    return timed(model, lessons, steps, loss, out, progress, **options)
 
 
 def taught(rooms: Corpus, split: str) -> list[Example]:
@@ -140,11 +141,14 @@ def refuse_other_features(features: FeatureCache, preset: str) -> None:
 
 
 class Progress:
-    """The curves of a run, in a JSON file: losses, minutes, and what ``score`` says of the model now and then."""
+    """The curves of a run, in a JSON file: losses, minutes, and what ``score`` says of the model now and then. ``made``: by which
+    command; a run that another command began is not continued."""
 
-    def __init__(self, file: Path, score: Callable[[LeoVL], dict]):
-        self.file, self.score = file, score
+    def __init__(self, file: Path, score: Callable[[LeoVL], dict], made: dict[str, str]):
         before = json.loads(file.read_text()) if file.exists() else {"scores": [], "minutes": 0.0}
+        if other := [f"{before[k]}, now {v}" for k, v in made.items() if before.get(k, v) != v]:
+            raise CaptureError(f"{file} is of another run ({'; '.join(other)}); name another file for this one with --out")
+        self.file, self.score, self.made = file, score, made
         self.scores, self.before, self.start = before["scores"], before["minutes"], time.perf_counter()
 
     def minutes(self) -> float:
@@ -158,7 +162,7 @@ class Progress:
 
     def write(self, note: dict) -> None:
         with finished_files(self.file.parent) as partial:
-            text = json.dumps({**note, "minutes": self.minutes(), "scores": self.scores})
+            text = json.dumps({**self.made, **note, "minutes": self.minutes(), "scores": self.scores})
             (partial / self.file.name).write_text(text + "\n")
 
 
@@ -181,11 +185,11 @@ def watched(examples: Iterable[Example], count: int, domain: str = "", kinds_lef
     return [e for e in some if e.scene in names]
 
 
-def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, made: dict, progress: Progress, **options) -> dict:
+def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, progress: Progress, **options) -> dict:
     """Train, and write the finished weights beside the checkpoint, with a note of how they were made, and the curves."""
     history = train_steps(model, lessons, steps, loss, checkpoint=out, watch=progress.watch, **options)
     last = sum(history[-50:]) / len(history[-50:])
-    made |= {"steps": steps, "loss": round(last, 3), "hardware": hardware(), "minutes": progress.minutes()}
+    made = {**progress.made, "steps": steps, "loss": round(last, 3), "hardware": hardware(), "minutes": progress.minutes()}
     if PartialState().is_main_process:
         save_weights(model, out.with_name(f"{out.stem}.weights.safetensors"), {k: str(v) for k, v in made.items()})
         progress.write({**made, "losses": [round(v, 4) for v in history]})

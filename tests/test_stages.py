@@ -1,5 +1,6 @@
 """The commands of training and evaluation on a tiny corpus, one after the other."""
 
+import functools
 import json
 import re
 import shutil
@@ -142,16 +143,26 @@ def test_bundled_rooms_stay_unseen(made):
     assert scored == {e.scene for e in taught(rooms, "train")}
 
 
-def test_curves_are_written_and_go_on_after_an_interruption(made):
-    file = made / "curve.safetensors"
-    run("train", "symbolic", made / "layouts", "--out", file, "--steps", 1)
+def test_curves_are_written_and_go_on_after_an_interruption(made, monkeypatch):
+    file, watch = made / "curve.safetensors", Progress.watch
+
+    def interrupted(progress, model, step):
+        watch(progress, model, step)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leovl_mini.stages.train_steps", functools.partial(train_steps, every=1))
+    monkeypatch.setattr(Progress, "watch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        symbolic(made / "layouts", file, 3, quiet=True, watch=4)
     before = json.loads((made / "curve.progress.json").read_text())
     assert any(key.startswith("Muon.") for key in load_file(file))
-    assert len(before["losses"]) == 1 and {"step", "minutes", "coordinates", "mean"} <= set(before["scores"][0])
-    run("train", "symbolic", made / "layouts", "--out", file, "--steps", 3)
+    assert [row["step"] for row in before["scores"]] == [1] and {"minutes", "coordinates", "mean"} <= set(before["scores"][0])
+    monkeypatch.setattr(Progress, "watch", watch)
+    run("train", "symbolic", made / "layouts", "--out", file, "--steps", 3, "--watch", 4)
     after = json.loads((made / "curve.progress.json").read_text())
-    assert after["losses"][0] == before["losses"][0] and len(after["losses"]) == 3
-    assert after["minutes"] >= before["minutes"] and after["command"] == "leovl-mini train symbolic LAYOUTS --steps 3 --seed 0"
+    assert after["scores"][0] == before["scores"][0] and [row["step"] for row in after["scores"]] == [1, 2, 3]
+    assert len(after["losses"]) == 3 and after["minutes"] >= before["minutes"]
+    assert after["command"] == before["command"] == "leovl-mini train symbolic LAYOUTS --steps 3 --seed 0"
 
 
 def test_the_first_stage_goes_on_from_a_checkpoint(made):
@@ -177,10 +188,22 @@ def test_the_first_stage_goes_on_from_a_checkpoint(made):
 def test_scores_of_unseen_rooms_are_part_of_the_curves(tmp_path):
     example = Example("a", "room", "qa", "colour", "Which colour?", ["red"])
     model, scene = LeoVL("nano", 8), random_tokens(4, 8)
-    progress = Progress(tmp_path / "p.json", scorer([example], lambda name: scene))
+    progress = Progress(tmp_path / "p.json", scorer([example], lambda name: scene), {"command": "train"})
     for step in (200, 400):
         progress.watch(model, step)
-    again = Progress(tmp_path / "p.json", scorer([example], lambda name: scene))  # resumed at 200: the step is not told twice
+    again = Progress(tmp_path / "p.json", scorer([example], lambda name: scene), {"command": "train"})  # resumed at 200
     again.watch(model, 400)
-    assert [row["step"] for row in json.loads((tmp_path / "p.json").read_text())["scores"]] == [200, 400]
+    assert [row["step"] for row in json.loads((tmp_path / "p.json").read_text())["scores"]] == [200, 400]  # told once
     assert {"colour", "mean", "minutes"} < set(again.scores[0])
+
+
+def test_a_run_is_not_continued_by_another_command(made):
+    """The blind rival of a model, under the model's name, would go on with the model's weights."""
+    options = ["--steps", 1, "--align", 0, "--watch", 0]
+    run("train", "tune", made / "corpus", "--cache", made / "cache", "--out", made / "mine.safetensors", *options)
+    before = {f: f.read_bytes() for f in made.glob("mine.*")}
+    with pytest.raises(CaptureError, match="mine.progress.json is of another run .* --seed 0, now .* --blind.* --out"):
+        tune(made / "corpus", made / "cache", made / "mine.safetensors", steps=1, align=0, watch=0, blind=True)
+    assert len(before) == 3 and before == {f: f.read_bytes() for f in made.glob("mine.*")}
+    again = tune(made / "corpus", made / "cache", made / "mine.safetensors", steps=1, align=0, watch=0, quiet=True)
+    assert again["loss"] == json.loads(before[made / "mine.progress.json"])["loss"]
