@@ -86,7 +86,7 @@ def train_symbolic(
     layouts: Annotated[Path, typer.Argument(help="Folder written by leovl-mini train layouts.")],
     out: Annotated[Path, typer.Option(help="The checkpoint; an interrupted run is continued.")],
     start: Annotated[Path | None, typer.Option(help="Checkpoint or weights that go on.")] = None,
-    steps: Steps = 2000,
+    steps: Steps = 1400,
     seed: Annotated[int, typer.Option(help="Another seed, other first weights and batches.")] = 0,
     rooms: Annotated[int, typer.Option(min=1, help="Rooms a step: more for a GPU.")] = 16,
     texts: Annotated[float, typer.Option(min=0, max=1, help="Share of rooms with captions, plans and dialogues.")] = 0.0,

@@ -44,7 +44,7 @@ WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where
 
 
 def symbolic(
-    layouts: Path, out: Path, steps: int = 2000, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
+    layouts: Path, out: Path, steps: int = 1400, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
     start: Path | None = None, texts: float = 0.0,
 ) -> dict:  # fmt: skip
     """Stage 1: rooms made of words; lists, then short questions, lists and shorthand. ``start``: a checkpoint or weights that
