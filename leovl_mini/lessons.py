@@ -59,8 +59,8 @@ class Lessons:
     objects hold but few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a crowd
     nothing tells attention where to look. ``lists``: the share of rooms with lists or shorthand instead of questions, see
     lists.py. ``texts``: the share of rooms made of objects about which captions, plans and dialogues are asked for; they are long,
-    so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers); so have most in
-    which things are compared. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and
+    so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers); so have
+    most with shorthand. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and
     teach little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
     """
 

@@ -79,8 +79,8 @@ def prefer(
     command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
     command += f" --rate {rate} --beta {beta} --seed {seed}"
     dynamics = Progress(out.with_suffix(".progress.json"), lambda model: contrasts(model, held, seen), {"command": command})
-    if held and not dynamics.scores:
-        dynamics.watch(model, 0)
+    if not dynamics.scores:
+        dynamics.watch(model, 0) if held else dynamics.write({})
     losses = post_train(
         model, pairs, seen, method, steps, rate, seed=seed, beta_a=beta, beta_s=beta, checkpoint=checkpoint,
         every=max(steps // 8, 1), warmup=min(50, steps // 5), quiet=quiet, watch=dynamics.watch if held else None,

@@ -142,12 +142,14 @@ def refuse_other_features(features: FeatureCache, preset: str) -> None:
 
 class Progress:
     """The curves of a run, in a JSON file: losses, minutes, and what ``score`` says of the model now and then. ``made``: by which
-    command; a run that another command began is not continued."""
+    command; a run that another command began is not continued (files are told apart by name only)."""
 
     def __init__(self, file: Path, score: Callable[[LeoVL], dict], made: dict[str, str]):
         before = json.loads(file.read_text()) if file.exists() else {"scores": [], "minutes": 0.0}
         if other := [f"{before[k]}, now {v}" for k, v in made.items() if before.get(k, v) != v]:
-            raise CaptureError(f"{file} is of another run ({'; '.join(other)}); name another file for this one with --out")
+            raise CaptureError(
+                f"{file} is of another run ({'; '.join(other)}); choose another --out, or remove this file and its checkpoint"
+            )
         self.file, self.score, self.made = file, score, made
         self.scores, self.before, self.start = before["scores"], before["minutes"], time.perf_counter()
 
@@ -187,6 +189,8 @@ def watched(examples: Iterable[Example], count: int, domain: str = "", kinds_lef
 
 def timed(model: LeoVL, lessons: Lessons, steps: int, loss, out: Path, progress: Progress, **options) -> dict:
     """Train, and write the finished weights beside the checkpoint, with a note of how they were made, and the curves."""
+    if PartialState().is_main_process:
+        progress.write({})  # from the first checkpoint on, it is known whose it is
     history = train_steps(model, lessons, steps, loss, checkpoint=out, watch=progress.watch, **options)
     last = sum(history[-50:]) / len(history[-50:])
     made = {**progress.made, "steps": steps, "loss": round(last, 3), "hardware": hardware(), "minutes": progress.minutes()}

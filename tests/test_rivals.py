@@ -98,9 +98,20 @@ def test_a_killed_run_goes_on(made, table, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options)
     assert (made / "killed.checkpoint").exists()
+    with pytest.raises(CaptureError, match="is of another run"):
+        prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", "grpo", **options)
     _, resumed = prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options)
     curves = [[{**row, "minutes": 0} for row in run["dynamics"]] for run in (unbroken, resumed)]
     assert resumed["losses"] == unbroken["losses"] and curves[0] == curves[1]
+
+
+def test_a_run_without_curves_is_not_continued_by_another_method(made, table, monkeypatch):
+    pairs, seen = load_pairs(made / "runs" / "pairs.jsonl"), FeatureCache(made / "cache").scene
+    monkeypatch.setattr("leovl_mini.rivals.save_weights", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prefer(made / "d1.safetensors", pairs, seen, made / "plain.safetensors", steps=1, quiet=True)
+    with pytest.raises(CaptureError, match="is of another run .*scenedpo.*, now .*grpo"):
+        prefer(made / "d1.safetensors", pairs, seen, made / "plain.safetensors", "grpo", steps=1, quiet=True)
 
 
 def test_means_over_seeds_and_gains_over_the_baseline():

@@ -60,7 +60,7 @@ def test_the_curves_belong_to_the_weights():
     assert runs["zero_symbolic"]["command"] == "leovl-mini train symbolic LAYOUTS --steps 1400 --seed 0"  # the defaults
     assert trained["zero"]["command"] == trained["zero_before"]["command"] == runs["zero_nano"]["command"] == tuned
     assert runs["symbolic"]["command"] == runs["zero_symbolic"]["command"].replace("1400", "2000")
-    # What is nearer was not learned before there were comparisons, and how many there are not before there were tallies.
+    # In these runs what is nearer was not learned before there were comparisons, and how many there are not before tallies.
     nearest, count = ([runs[name]["scores"][-1][kind] for name in names[:4]] for kind in ("nearest", "count"))
     assert nearest[:3] == sorted(nearest[:3]) and min(nearest[2:]) > nearest[0] + 0.2
     assert count[3] > max(count[:3]) + 0.1

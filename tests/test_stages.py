@@ -157,8 +157,10 @@ def test_curves_are_written_and_go_on_after_an_interruption(made, monkeypatch):
     before = json.loads((made / "curve.progress.json").read_text())
     assert any(key.startswith("Muon.") for key in load_file(file))
     assert [row["step"] for row in before["scores"]] == [1] and {"minutes", "coordinates", "mean"} <= set(before["scores"][0])
-    monkeypatch.setattr(Progress, "watch", watch)
+    told = []
+    monkeypatch.setattr(Progress, "watch", lambda progress, model, step: (told.append(step), watch(progress, model, step)))
     run("train", "symbolic", made / "layouts", "--out", file, "--steps", 3, "--watch", 4)
+    assert told == [2, 3]
     after = json.loads((made / "curve.progress.json").read_text())
     assert after["scores"][0] == before["scores"][0] and [row["step"] for row in after["scores"]] == [1, 2, 3]
     assert len(after["losses"]) == 3 and after["minutes"] >= before["minutes"]
