@@ -147,9 +147,7 @@ class Progress:
     def __init__(self, file: Path, score: Callable[[LeoVL], dict], made: dict[str, str]):
         before = json.loads(file.read_text()) if file.exists() else {"scores": [], "minutes": 0.0}
         if other := [f"{before[k]}, now {v}" for k, v in made.items() if before.get(k, v) != v]:
-            raise CaptureError(
-                f"{file} is of another run ({'; '.join(other)}); choose another --out, or remove this file and its checkpoint"
-            )
+            raise CaptureError(f"{file} is of another run ({'; '.join(other)}); take another --out, or remove file and checkpoint")
         self.file, self.score, self.made = file, score, made
         self.scores, self.before, self.start = before["scores"], before["minutes"], time.perf_counter()
 
