@@ -14,7 +14,7 @@ from torch import Tensor
 
 from leovl_mini.data import SceneInput
 from leovl_mini.examples import Example
-from leovl_mini.lists import EVERYTHING, inventory, short_lessons
+from leovl_mini.lists import EVERYTHING, inventory, short_lessons, tallies
 from leovl_mini.model import LeoVL
 from leovl_mini.prompts import Turn, encode
 from leovl_mini.scene import RELATIONS, Object
@@ -56,12 +56,12 @@ class Lessons:
     words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
     ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative
     to its share. ``crowd``: for three fifths of so many steps everything is to be listed, and nothing else is asked. Rooms made of
-    objects hold but few at first, one token each, and fill up; in the end they are seen as by a grid, see ``on_paper``. In a crowd
-    nothing tells attention where to look. ``lists``: the share of rooms with lists or shorthand instead of questions, see
-    lists.py. ``texts``: the share of rooms made of objects about which captions, plans and dialogues are asked for; they are long,
-    so most of these rooms have one token per thing (not all: or rooms of many tokens would only get short answers); so have
-    most with shorthand. ``plain``: the share of tokens without objects, only floor and wall, that is kept: they cost much and
-    teach little. ``everyday``: the share of questions asked in the shortest words, see ``shortest``.
+    objects hold but few at first, one token each, and fill up; in the end half of them are seen as by a grid, see ``on_paper``, if
+    that leaves words for questions. In a crowd nothing tells attention where to look. For as many steps again, every fourth step
+    only counts (``tallies``), in four times as many rooms, one token per thing: between longer answers, it is learned much later.
+    ``lists``: the share of rooms with lists or shorthand instead of questions, see lists.py. ``texts``: the share of rooms made of
+    objects about which captions, plans and dialogues are asked for. ``plain``: the share of tokens without objects, only floor and
+    wall, that is kept: they cost much and teach little. ``everyday``: the share of questions asked in the ``shortest`` words.
     """
 
     def __init__(
@@ -84,15 +84,19 @@ class Lessons:
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """The batch of a step; or, on several devices, part ``part`` of ``parts`` of it."""
-        epoch, place = divmod(step * self.rooms, len(self.names))
-        orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
-        chosen = np.concatenate(orders)[place : place + self.rooms]
         full = min(1.0, 2.5 * step / self.crowd - 1.5) if self.crowd else 1.0  # below 0: only lists
-        lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full) for i in chosen[part::parts]]
+        tally = self.crowd <= step < 2 * self.crowd and step % 4 == 3
+        rooms = self.rooms * (4 if tally else 1)
+        epoch, place = divmod(step * rooms, len(self.names))
+        orders = [np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names)) for i in (0, 1)]
+        chosen = np.concatenate(orders)[place : place + rooms][part::parts]
+        lessons = [self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full, tally) for i in chosen]
         scenes, turns, words = map(list, zip(*lessons, strict=True))
         return Batch(scenes, turns, words if self.kind == "image" else None)
 
-    def lesson(self, name: str, rng: np.random.Generator, full: float) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
+    def lesson(
+        self, name: str, rng: np.random.Generator, full: float, tally: bool
+    ) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
         quarters = int(rng.integers(4)) if self.turn else 0
         seen = self.seen(name)
         objects, told = [turned_object(o, quarters) for o in seen.objects], False
@@ -106,13 +110,14 @@ class Lessons:
         here, asked = [o for o in objects if o.id in present], []
         if full < 0:
             asked = [(EVERYTHING, inventory(here, rng))]
+        elif tally:
+            asked = tallies(here, rng)
         elif not told and rng.random() < self.lists:
             asked = short_lessons(here, rng)
         if self.kind == "objects":
-            if full < 1 or (told or len(asked) > 1) and rng.random() < 2 / 3:
-                words = objects_as_symbols(here, self.vocabulary)
-            else:
-                words = tokens_as_symbols(on_paper(here, rng), self.vocabulary)
+            words = objects_as_symbols(here, self.vocabulary)
+            if full == 1 and not tally and rng.random() < 0.5 and len(grid := on_paper(here, rng)) <= self.budget - 64:
+                words = tokens_as_symbols(grid, self.vocabulary)
         else:
             kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
             seen = SceneInput(turned_tokens(chosen(seen.tokens, kept), quarters), seen.shows[kept], objects)
@@ -123,9 +128,7 @@ class Lessons:
             turns = [encode(e, self.tokenizer, self.style) for e in some]
             turns[0] = dataclasses.replace(turns[0], ids=turns[0].ids[:left])  # a long list
         else:
-            drawn = self.draw(some, quarters, rng, left)
-            if self.everyday:
-                drawn = [shortest(e) if rng.random() < self.everyday else e for e in drawn]
+            drawn = [shortest(e) if rng.random() < self.everyday else e for e in self.draw(some, quarters, rng, left)]
             turns = [self.encode(e, quarters) for e in drawn]
         return (seen.tokens if self.kind == "image" else words), turns, words
 
@@ -162,17 +165,15 @@ def with_supports(ids: set[int], objects: list[Object]) -> set[int]:
 
 # -- in other words --------------------------------------------------------------------------------------------------------------
 
-EVERYDAY = {"existence": "Is there {a_thing}?", "count": "How many {things} are there?"}
+EVERYDAY = {"existence": "Is there {a_thing}?", "count": "How many {things} are there?", "description": "What is in the room?"}
 
 
 def shortest(example: Example) -> Example:
     """A question in the words that come to mind first. The rooms' own wordings are longer, and a nano that has never met the short
     ones misreads them."""
-    if example.task == "scene captioning":
-        return dataclasses.replace(example, question="What is in the room?", id=f"{example.id}, short")
-    if example.task != "qa" or example.kind not in EVERYDAY:
+    if example.kind not in EVERYDAY:
         return example
-    question = EVERYDAY[example.kind].format(**example.derivation["slots"])
+    question = EVERYDAY[example.kind].format(**example.derivation.get("slots", {}))
     return dataclasses.replace(example, question=question, id=f"{example.id}, short")
 
 

@@ -44,7 +44,7 @@ WEIGHTS |= {kind: weight**0.5 for kind, weight in HARD.items()}  # less so where
 
 
 def symbolic(
-    layouts: Path, out: Path, steps: int = 1400, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
+    layouts: Path, out: Path, steps: int = 1800, seed: int = 0, quiet: bool = False, watch: int = 16, rooms: int = 16,
     start: Path | None = None, texts: float = 0.0,
 ) -> dict:  # fmt: skip
     """Stage 1: rooms made of words; lists, then short questions, lists and shorthand. ``start``: a checkpoint or weights that
@@ -75,7 +75,7 @@ def symbolic(
 
 
 def tune(
-    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1200, align: int = 2000, blind: bool = False,
+    corpus: Path, cache: Path, out: Path, start: Path | None = None, steps: int = 1000, align: int = 3000, blind: bool = False,
     seed: int = 0, quiet: bool = False, preset: str = "nano", lora: int = 0, accumulate: int = 1, split: str = "train",
     domain: str = "", watch: int = 16, per: str = "token", everyday: float = 0.0, in_words: float = 0.0, texts: bool = True,
     lists: float = LISTED, bf16: bool = False,

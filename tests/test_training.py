@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -29,9 +30,10 @@ from leovl_mini.lessons import (
 from leovl_mini.lists import LISTS
 from leovl_mini.model import LeoVL
 from leovl_mini.perception import load_encoder
-from leovl_mini.prompts import encode, question_text
+from leovl_mini.prompts import Turn, encode, question_text
 from leovl_mini.rooms.corpus import Corpus, make_corpus
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
+from leovl_mini.rooms.questions import plural
 from leovl_mini.samples import sample_room, samples_folder
 from leovl_mini.scene import CaptureError, Object
 from leovl_mini.symbolic import WORDS, Symbols, Vocabulary, objects_as_symbols, on_paper, tokens_as_symbols
@@ -336,34 +338,50 @@ def test_a_share_of_the_rooms_is_asked_for_lists(model):
     assert lists(0.0) == (0, 0) and sum(lists(1.0)) == 80 and 35 < lists(1.0)[1] < 62 and 5 < sum(lists(0.25)) < 40
 
 
-def test_texts_are_asked_for_mostly_in_rooms_of_one_token_per_thing(model):
-    def asked(texts: float) -> list[tuple[bool, bool]]:
-        """For every room whether it has one token per thing, and whether its answers are texts."""
-        some = lessons(model, kind="objects", budget=400, texts=texts, weights={"planning": 0.0, "dialogue": 0.0})
-        counts = {len(fake_scene(name)) for name in some.names}
-        rooms = [(s, t) for batch in map(some.batch, range(20)) for s, t in zip(batch.scenes, batch.turns, strict=True)]
-        return [(len(s) in counts, all(len(t.ids) - t.answer_start > 30 for t in turns)) for s, turns in rooms]
-
-    told = asked(1.0)
-    assert set(told) == {(True, True), (False, True)} and 0.5 < np.mean([single for single, _ in told]) < 0.85
-    assert set(asked(0.0)) == {(False, False)}
-    assert set(asked(0.5)) == {(True, True), (False, True), (False, False)}
-
-
-def test_things_are_compared_mostly_in_rooms_of_one_token_per_thing(model):
-    some = lessons(model, kind="objects", budget=400, lists=1.0)
+def paper_rooms(some: Lessons, steps: int) -> list[tuple[bool, list[Turn]]]:
+    """For every room whether it has one token per thing, and its turns."""
     counts = {len(fake_scene(name)) for name in some.names}
-    rooms = [(s, t) for batch in map(some.batch, range(40)) for s, t in zip(batch.scenes, batch.turns, strict=True)]
-    single = [len(scene) in counts for scene, turns in rooms if len(turns) > 1]
-    assert 0.5 < np.mean(single) < 0.85 and not any(len(scene) in counts for scene, turns in rooms if len(turns) == 1)
-    assert all(sum(len(t.ids) for t in turns) <= max(400 - len(scene), 64) for scene, turns in rooms)
+    return [(len(s) in counts, t) for b in map(some.batch, range(steps)) for s, t in zip(b.scenes, b.turns, strict=True)]
+
+
+def test_texts_are_asked_for_in_rooms_of_both_forms(model):
+    def asked(texts: float) -> set[tuple[bool, bool]]:
+        """Rooms of one token per thing or of many; texts for answers or not."""
+        some = lessons(model, kind="objects", budget=400, texts=texts, weights={"planning": 0.0, "dialogue": 0.0})
+        return {(single, all(len(t.ids) - t.answer_start > 30 for t in turns)) for single, turns in paper_rooms(some, 24)}
+
+    assert asked(1.0) == {(True, True), (False, True)} and asked(0.0) == {(True, False), (False, False)}
+    assert len(asked(0.5)) == 4
+
+
+def test_half_of_the_rooms_on_paper_have_one_token_per_thing(model):
+    for share in (0.0, 1.0):
+        rooms = paper_rooms(lessons(model, kind="objects", budget=1000, lists=share), 80)
+        assert 0.35 < np.mean([single for single, _ in rooms]) < 0.65
+    assert all(single for single, _ in paper_rooms(lessons(model, kind="objects", budget=90), 40))  # a grid would leave no words
+
+
+def test_after_the_crowd_every_fourth_step_only_counts_in_more_rooms(model):
+    some = lessons(model, kind="objects", rooms=1, budget=400, crowd=12)
+    assert [len(some.batch(step).scenes) for step in range(28)] == [4 if step in (15, 19, 23) else 1 for step in range(28)]
+    for step in (15, 19, 23):
+        batch, parts = some.batch(step), [some.batch(step, part, 2).turns for part in range(2)]
+        assert batch.turns[0::2] == parts[0] and batch.turns[1::2] == parts[1]
+        for scene, turns in zip(batch.scenes, batch.turns, strict=True):
+            named = {some.vocabulary.ids(c)[0]: c for c in (*LARGE, *SMALL, *FIXED)}
+            said = Counter(named[first] for first in scene.words[:, 0].tolist())
+            assert len(turns) >= 3 and sum(said.values()) == len(scene)  # one token per thing
+            for turn in turns:
+                text = model.tokenizer.decode(turn.ids[: turn.answer_start]).strip()
+                number = model.tokenizer.decode(turn.ids[turn.answer_start : -1]).strip()
+                assert number in {str(n) for c, n in said.items() if text == f"USER: {plural(c)} ASSISTANT:"}
 
 
 def test_rooms_fill_up(model):
     """At first a room holds a few objects with what they lie on, and is asked about those; in the end everything is there."""
-    some = lessons(model, kind="objects", rooms=3, turn=False, crowd=100)
-    early, late, whole = (sum(len(s) for s in some.batch(step).scenes) for step in (0, 80, 100))
-    assert early < late <= sum(len(fake_scene(n)) for n in some.names) < whole  # in the end, several tokens each
+    some = lessons(model, kind="objects", rooms=3, turn=False, crowd=100, budget=900)
+    early, late, *whole = (sum(len(s) for s in some.batch(step).scenes) for step in (0, 80, 100, 101, 102))
+    assert early < late <= sum(len(fake_scene(n)) for n in some.names) < max(whole)  # in the end, several tokens each in a half
     objects = room_objects()
     lying = next(o for o in objects if "on" in o.attributes)
     host = int(lying.attributes["on"])
