@@ -56,9 +56,9 @@ class Lessons:
     words a scene may have together with its turns, which fill up what the scene leaves (no padding, and at least 64 words).
     ``turn``: rooms are turned by 0, 90, 180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative
     to its share. ``crowd``: for three fifths of so many steps everything is to be listed, and nothing else is asked. Rooms made of
-    objects hold but few at first, one token each, and fill up; in the end half of them are seen as by a grid, see ``on_paper``, if
-    that leaves words for questions. In a crowd nothing tells attention where to look. For as many steps again, every fourth step
-    only counts (``tallies``), in four times as many rooms, one token per thing: between longer answers, it is learned much later.
+    objects hold but few at first, one token each, and fill up: in a crowd nothing tells attention where to look. In the end up to
+    half are seen as by a grid, see ``on_paper``, if that leaves 64 words. From ``crowd`` to twice as many steps, every fourth only
+    asks for ``tallies``, in four times as many rooms, one token per thing: among longer answers, counting is learned much later.
     ``lists``: the share of rooms with lists or shorthand instead of questions, see lists.py. ``texts``: the share of rooms made of
     objects about which captions, plans and dialogues are asked for. ``plain``: the share of tokens without objects, only floor and
     wall, that is kept: they cost much and teach little. ``everyday``: the share of questions asked in the ``shortest`` words.

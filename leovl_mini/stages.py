@@ -49,7 +49,7 @@ def symbolic(
 ) -> dict:  # fmt: skip
     """Stage 1: rooms made of words; lists, then short questions, lists and shorthand. ``start``: a checkpoint or weights that
     can look up. ``texts``: in that share of the rooms, captions, plans and dialogues. ``watch``: validation rooms asked about
-    every 200 steps; ``rooms`` a step. Runs on the GPU where there is one."""
+    every 200 steps; ``rooms`` a step, four times as many where only tallies are asked for. Runs on the GPU where there is one."""
     torch.manual_seed(seed)
     model, paper = LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device), Layouts(layouts)
     if start:

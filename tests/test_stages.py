@@ -12,7 +12,7 @@ from random_inputs import random_tokens
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from leovl_mini.checkpoints import load_weights, notes, restore
+from leovl_mini.checkpoints import load_weights, notes, restore, shipped
 from leovl_mini.cli import app
 from leovl_mini.data import FeatureCache
 from leovl_mini.evaluate import material
@@ -78,12 +78,18 @@ def test_a_run_can_be_kept_to_one_domain_and_split(made):
     assert "no examples of split train and domain moon" in str(result.exception)
 
 
-def test_on_paper_twice_as_many_rooms_have_lists_as_in_sight(made, monkeypatch):
-    shares = []
-    monkeypatch.setattr("leovl_mini.stages.timed", lambda model, lessons, *_, **__: shares.append(lessons.lists) or {})
+def test_on_paper_twice_as_many_rooms_have_lists_as_in_sight_and_a_start_knows_the_crowd(made, monkeypatch):
+    shares, crowds = [], []
+
+    def noted(model, lessons, *_, **__):
+        shares.append(lessons.lists)
+        crowds.append(lessons.crowd)
+
+    monkeypatch.setattr("leovl_mini.stages.timed", noted)
     symbolic(made / "layouts", made / "paper.safetensors", watch=0)
+    symbolic(made / "layouts", made / "paper.safetensors", watch=0, start=shipped("nano-symbolic"))
     tune(made / "corpus", made / "cache", made / "sight.safetensors", align=0, watch=0)
-    assert shares == [0.4, 0.2]
+    assert shares == [0.4, 0.4, 0.2] and crowds == [600, 0, 0]
 
 
 def test_lists_and_half_precision_are_choices(made, monkeypatch):

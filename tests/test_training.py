@@ -358,7 +358,15 @@ def test_half_of_the_rooms_on_paper_have_one_token_per_thing(model):
     for share in (0.0, 1.0):
         rooms = paper_rooms(lessons(model, kind="objects", budget=1000, lists=share), 80)
         assert 0.35 < np.mean([single for single, _ in rooms]) < 0.65
-    assert all(single for single, _ in paper_rooms(lessons(model, kind="objects", budget=90), 40))  # a grid would leave no words
+
+
+def test_a_grid_on_paper_leaves_words_for_questions(model, monkeypatch):
+    seen = on_paper(room_objects(), np.random.default_rng(0))
+    monkeypatch.setattr("leovl_mini.lessons.on_paper", lambda *_: seen)
+    for budget, fits in ((len(seen) + 64, True), (len(seen) + 63, False)):
+        batches = map(lessons(model, kind="objects", budget=budget).batch, range(20))
+        rooms = [(len(s), sum(len(t.ids) for t in turns)) for b in batches for s, turns in zip(b.scenes, b.turns, strict=True)]
+        assert any(size == len(seen) for size, _ in rooms) == fits and all(size + words <= budget for size, words in rooms)
 
 
 def test_after_the_crowd_every_fourth_step_only_counts_in_more_rooms(model):
