@@ -81,9 +81,10 @@ def test_a_run_can_be_kept_to_one_domain_and_split(made):
 def test_on_paper_twice_as_many_rooms_have_lists_as_in_sight_and_a_start_knows_the_crowd(made, monkeypatch):
     shares, crowds = [], []
 
-    def noted(model, lessons, *_, **__):
+    def noted(model, lessons, *_, **__) -> dict:
         shares.append(lessons.lists)
         crowds.append(lessons.crowd)
+        return {}
 
     monkeypatch.setattr("leovl_mini.stages.timed", noted)
     symbolic(made / "layouts", made / "paper.safetensors", watch=0)
