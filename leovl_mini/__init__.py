@@ -1,6 +1,7 @@
 """leovl-mini: from posed RGB-D frames to a few hundred 3D tokens to a language model's answer.
 
-Start with ``load_scene`` (any capture on disk), then follow ``pipeline.run`` to see every stage in order.
+Start with ``load_scene`` (any capture on disk), then follow ``pipeline.run`` to see every stage in
+order.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""Timings with warm-up and medians, each beside a competitor in the same run. The aims are for two CPU cores."""
+"""Timings with warm-up and medians, each beside a competitor in the same run. The aims are for two
+CPU cores.
+"""
 
 import statistics
 import time
@@ -13,10 +15,16 @@ from leovl_mini.scene import Scene
 from leovl_mini.tokens import CondensedGrid, Proxies, group_mean, voxelise
 from leovl_mini.tokens.proxies import allocate, kmeans
 
-CPU_AIMS = {"render": 60.0, "lift + grid": 60.0, "proxies": 300.0}  # frames/s; milliseconds; milliseconds
+CPU_AIMS = {
+    "render": 60.0,
+    "lift + grid": 60.0,
+    "proxies": 300.0,
+}  # frames/s; milliseconds; milliseconds
 
 
-def median_seconds(call: Callable[[], object], repeats: int, device: str = "cpu", warmup: int = 3) -> float:
+def median_seconds(
+    call: Callable[[], object], repeats: int, device: str = "cpu", warmup: int = 3
+) -> float:
     """Median wall-clock seconds of a call; on a GPU the call is waited for."""
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     seconds = []
@@ -29,12 +37,18 @@ def median_seconds(call: Callable[[], object], repeats: int, device: str = "cpu"
     return statistics.median(seconds)
 
 
-def workload(frames: int = 32, size: tuple[int, int] = (256, 336), channels: int = 112) -> tuple[Scene, torch.Tensor]:
-    """A made room and random features (V, H/8, W/8, C): times do not depend on what the features say."""
+def workload(
+    frames: int = 32, size: tuple[int, int] = (256, 336), channels: int = 112
+) -> tuple[Scene, torch.Tensor]:
+    """A made room and random features (V, H/8, W/8, C): times do not depend on what the features
+    say.
+    """
     from leovl_mini.rooms import domain_room, render
 
     scene = render(domain_room("scannet", 2), frames, size)
-    features = torch.randn(frames, size[0] // 8, size[1] // 8, channels, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(
+        frames, size[0] // 8, size[1] // 8, channels, generator=torch.Generator().manual_seed(0)
+    )
     return scene, features
 
 
@@ -44,7 +58,9 @@ def run_bench(repeats: int) -> tuple[list[list[str]], list[str]]:
 
     rows, missed = [["what", "device", "milliseconds", "rate or ratio", "aim"]], []
 
-    def row(name: str, device: str, seconds: float, note: str = "", aim: str = "", met: bool = True) -> None:
+    def row(
+        name: str, device: str, seconds: float, note: str = "", aim: str = "", met: bool = True
+    ) -> None:
         rows.append([name, device, f"{1000 * seconds:.1f}", note, aim])
         if not met:
             missed.append(f"{name}: {aim}")
@@ -52,7 +68,14 @@ def run_bench(repeats: int) -> tuple[list[list[str]], list[str]]:
     room = domain_room("scannet", 2)
     seconds = median_seconds(lambda: render(room, 8, (192, 256)), repeats)
     aim = CPU_AIMS["render"]
-    row("render 8 views of 256x192", "cpu", seconds, f"{8 / seconds:.0f} frames/s", f"{aim:.0f} frames/s", 8 / seconds >= aim)
+    row(
+        "render 8 views of 256x192",
+        "cpu",
+        seconds,
+        f"{8 / seconds:.0f} frames/s",
+        f"{aim:.0f} frames/s",
+        8 / seconds >= aim,
+    )
     scene, features = workload()
     for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
         measure_tokens(scene.to(device), features.to(device), device, repeats, row)
@@ -60,30 +83,61 @@ def run_bench(repeats: int) -> tuple[list[list[str]], list[str]]:
     return rows, missed
 
 
-def measure_tokens(scene: Scene, features: torch.Tensor, device: str, repeats: int, row: Callable) -> None:
-    """Lifting, voxels, grid and proxies of one scene; on a GPU also against the speed of a plain copy."""
+def measure_tokens(
+    scene: Scene, features: torch.Tensor, device: str, repeats: int, row: Callable
+) -> None:
+    """Lifting, voxels, grid and proxies of one scene; on a GPU also against the speed of a plain
+    copy.
+    """
     camera = (scene.depth, scene.intrinsics, scene.camera_to_world)
-    grid, proxies = CondensedGrid(features.shape[-1]).to(device), Proxies(features.shape[-1]).to(device)
+    grid, proxies = (
+        CondensedGrid(features.shape[-1]).to(device),
+        Proxies(features.shape[-1]).to(device),
+    )
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patches = lift(features, *camera, masks=scene.instances)
-        row("back-project every pixel", device, median_seconds(lambda: back_project(*camera), repeats, device))
+        row(
+            "back-project every pixel",
+            device,
+            median_seconds(lambda: back_project(*camera), repeats, device),
+        )
         if device != "cpu":
             measure_copy(scene, device, repeats, row)
-        row("lift patches", device, median_seconds(lambda: lift(features, *camera), repeats, device))
+        row(
+            "lift patches", device, median_seconds(lambda: lift(features, *camera), repeats, device)
+        )
         row("voxels of 0.2 m", device, median_seconds(lambda: voxelise(patches), repeats, device))
         seconds = median_seconds(lambda: grid(lift(features, *camera)), repeats, device)
         aim, on_cpu = CPU_AIMS["lift + grid"], device == "cpu"
-        row("lift + grid", device, seconds, "", f"{aim:.0f} ms" if on_cpu else "3 ms", not on_cpu or 1000 * seconds <= aim)
+        row(
+            "lift + grid",
+            device,
+            seconds,
+            "",
+            f"{aim:.0f} ms" if on_cpu else "3 ms",
+            not on_cpu or 1000 * seconds <= aim,
+        )
         seconds = median_seconds(lambda: proxies(patches), repeats, device)
         aim = CPU_AIMS["proxies"]
-        row("700 proxies", device, seconds, "", f"{aim:.0f} ms" if on_cpu else "10 ms", not on_cpu or 1000 * seconds <= aim)
+        row(
+            "700 proxies",
+            device,
+            seconds,
+            "",
+            f"{aim:.0f} ms" if on_cpu else "10 ms",
+            not on_cpu or 1000 * seconds <= aim,
+        )
 
 
 def measure_copy(scene: Scene, device: str, repeats: int, row: Callable) -> None:
-    """The memory floor of back-projection: read one depth value and write three coordinates for each pixel."""
+    """The memory floor of back-projection: read one depth value and write three coordinates for
+    each pixel.
+    """
     target = torch.empty(4 * scene.depth.numel(), device=device)
-    source = torch.empty_like(target[: len(target) // 2])  # a copy of half the bytes reads and writes as much in all
+    source = torch.empty_like(
+        target[: len(target) // 2]
+    )  # a copy of half the bytes reads and writes as much in all
     seconds = median_seconds(lambda: target[: len(source)].copy_(source), repeats, device)
     rate = 2 * source.numel() * source.element_size() / seconds / 1e9
     row("copy of as many bytes", device, seconds, f"{rate:.0f} GB/s")
@@ -100,39 +154,71 @@ def compare_on_cpu(scene: Scene, features: torch.Tensor, repeats: int, row: Call
     camera = open3d.camera.PinholeCameraIntrinsic(width, height, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
     images = [
         open3d.geometry.RGBDImage.create_from_color_and_depth(
-            open3d.geometry.Image(rgb.contiguous().numpy()), open3d.geometry.Image(depth.contiguous().numpy()), 1.0, 100.0, False
+            open3d.geometry.Image(rgb.contiguous().numpy()),
+            open3d.geometry.Image(depth.contiguous().numpy()),
+            1.0,
+            100.0,
+            False,
         )
         for rgb, depth in zip(scene.rgb, scene.depth, strict=True)
     ]
     inverse = torch.linalg.inv(scene.camera_to_world).double().numpy()
 
     def clouds():
-        return [open3d.geometry.PointCloud.create_from_rgbd_image(i, camera, e) for i, e in zip(images, inverse, strict=True)]
+        return [
+            open3d.geometry.PointCloud.create_from_rgbd_image(i, camera, e)
+            for i, e in zip(images, inverse, strict=True)
+        ]
 
     row("Open3D create_from_rgbd_image", "cpu", median_seconds(clouds, repeats))
     points = scene_points(scene)[0]
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.double().numpy()))
     low, high = cloud.get_min_bound(), cloud.get_max_bound()
-    row("Open3D voxel_down_sample_and_trace, every pixel", "cpu",
-        median_seconds(lambda: cloud.voxel_down_sample_and_trace(0.2, low, high), max(3, repeats // 7), warmup=1))  # fmt: skip
-    patches = lift(features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances)
-    row("voxels of 0.2 m, plain loop", "cpu", median_seconds(lambda: loop_voxels(patches), max(3, repeats // 7), warmup=1))
+    row(
+        "Open3D voxel_down_sample_and_trace, every pixel",
+        "cpu",
+        median_seconds(
+            lambda: cloud.voxel_down_sample_and_trace(0.2, low, high),
+            max(3, repeats // 7),
+            warmup=1,
+        ),
+    )
+    patches = lift(
+        features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances
+    )
+    row(
+        "voxels of 0.2 m, plain loop",
+        "cpu",
+        median_seconds(lambda: loop_voxels(patches), max(3, repeats // 7), warmup=1),
+    )
     group = patches.segments.unique(return_inverse=True)[1]
     counts = allocate(torch.bincount(group), 700)
     members = [patches.centers[group == g].numpy() for g in range(len(counts))]
 
     def scikit():
-        return sum(KMeans(int(k), n_init=1, random_state=0).fit(x).inertia_ for k, x in zip(counts, members, strict=True))
+        return sum(
+            KMeans(int(k), n_init=1, random_state=0).fit(x).inertia_
+            for k, x in zip(counts, members, strict=True)
+        )
 
     ours = inertia(patches.centers, kmeans(patches.centers, group, counts))
     seconds = median_seconds(lambda: kmeans(patches.centers, group, counts), repeats)
     theirs = median_seconds(scikit, max(3, repeats // 7), warmup=1)
-    row("k-means into 700", "cpu", seconds, f"inertia {ours:.0f} m2", "not slower than scikit-learn", seconds <= theirs)
+    row(
+        "k-means into 700",
+        "cpu",
+        seconds,
+        f"inertia {ours:.0f} m2",
+        "not slower than scikit-learn",
+        seconds <= theirs,
+    )
     row("scikit-learn KMeans, group by group", "cpu", theirs, f"inertia {scikit():.0f} m2")
 
 
 def inertia(points: torch.Tensor, cluster: torch.Tensor) -> float:
-    return float((points - group_mean(points, cluster, int(cluster.max()) + 1)[cluster]).square().sum())
+    return float(
+        (points - group_mean(points, cluster, int(cluster.max()) + 1)[cluster]).square().sum()
+    )
 
 
 def loop_voxels(patches) -> dict[tuple, np.ndarray]:

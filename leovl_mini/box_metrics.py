@@ -11,8 +11,13 @@ from leovl_mini.scene import Object
 
 
 def box_iou(a: Object, b: Object) -> float:
-    """Intersection over union of the volumes of two upright boxes, each with its own yaw; exact. 0 if both are empty."""
-    low, high = (np.array([o.center[2] for o in (a, b)]) + sign * np.array([o.size[2] for o in (a, b)]) / 2 for sign in (-1, 1))
+    """Intersection over union of the volumes of two upright boxes, each with its own yaw; exact. 0
+    if both are empty.
+    """
+    low, high = (
+        np.array([o.center[2] for o in (a, b)]) + sign * np.array([o.size[2] for o in (a, b)]) / 2
+        for sign in (-1, 1)
+    )
     height = max(0.0, float(high.min() - low.max()))
     shared = polygon_area(clipped(corners(a), corners(b))) * height
     union = math.prod(a.size) + math.prod(b.size) - shared
@@ -20,11 +25,15 @@ def box_iou(a: Object, b: Object) -> float:
 
 
 def clipped(polygon: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """The part (k,2) of a polygon (n,2) inside a convex window (m,2), corners counter-clockwise (Sutherland and Hodgman)."""
+    """The part (k,2) of a polygon (n,2) inside a convex window (m,2), corners counter-clockwise
+    (Sutherland and Hodgman).
+    """
     for start, end in zip(window, np.roll(window, -1, 0), strict=True):
         if not len(polygon):
             break
-        normal = np.array([start[1] - end[1], end[0] - start[0]])  # to the left of the edge, which is inside
+        normal = np.array(
+            [start[1] - end[1], end[0] - start[0]]
+        )  # to the left of the edge, which is inside
         inside, following = (polygon - start) @ normal, np.roll(polygon, -1, 0)
         kept = []
         for p, q, d, e in zip(polygon, following, inside, np.roll(inside, -1), strict=True):
@@ -40,14 +49,17 @@ def polygon_area(polygon: np.ndarray) -> float:
 
 
 def accuracy_at(iou: Float[np.ndarray, "n"], k: float) -> float:
-    """ScanRefer's Acc@k: the share of predicted boxes with IoU >= k; give 0 for a box that is missing."""
+    """ScanRefer's Acc@k: the share of predicted boxes with IoU >= k; give 0 for a box that is
+    missing.
+    """
     return float((iou >= k).mean())
 
 
 def multi3drefer_f1(iou: Float[np.ndarray, "P G"], k: float) -> float:
     """Multi3DRefer's F1@k of one row, from the IoU of P predicted and G true boxes: 2 TP / (P + G).
 
-    TP are the pairs with IoU >= k in the assignment (Hungarian) of largest total IoU. Without true boxes, 1 iff none is predicted.
+    TP are the pairs with IoU >= k in the assignment (Hungarian) of largest total IoU. Without true
+    boxes, 1 iff none is predicted.
     """
     if 0 in iou.shape:
         return float(sum(iou.shape) == 0)
@@ -56,4 +68,8 @@ def multi3drefer_f1(iou: Float[np.ndarray, "P G"], k: float) -> float:
 
 def identifier_f1(predicted: set[int], targets: set[int]) -> float:
     """F1 of object ids; Multi3DRefer's rule without targets: 1 iff nothing is predicted."""
-    return 2 * len(predicted & targets) / (len(predicted) + len(targets)) if predicted or targets else 1.0
+    return (
+        2 * len(predicted & targets) / (len(predicted) + len(targets))
+        if predicted or targets
+        else 1.0
+    )

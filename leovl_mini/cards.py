@@ -1,4 +1,6 @@
-"""Weights that travel: a copy under a name, beside it a model card with everything needed to judge them and to make them again."""
+"""Weights that travel: a copy under a name, beside it a model card with everything needed to judge
+them and to make them again.
+"""
 
 import json
 import shutil
@@ -13,11 +15,22 @@ from leovl_mini.report import markdown
 from leovl_mini.rooms.domains import DOMAINS
 from leovl_mini.weights import file_sha256
 
-SHOWN = ("scene", "trained blind", "wrong scene", "wrong scene, its truth", "no scene", "usual answer")
+SHOWN = (
+    "scene",
+    "trained blind",
+    "wrong scene",
+    "wrong scene, its truth",
+    "no scene",
+    "usual answer",
+)
 
 
-def ship(weights: Path, name: str, folder: Path, about: str = "", scores: Path | None = None) -> Path:
-    """Copy ``weights`` to ``folder/name.safetensors`` and write ``name.md``; ``scores`` were written by leovl-mini evaluate."""
+def ship(
+    weights: Path, name: str, folder: Path, about: str = "", scores: Path | None = None
+) -> Path:
+    """Copy ``weights`` to ``folder/name.safetensors`` and write ``name.md``; ``scores`` were
+    written by leovl-mini evaluate.
+    """
     load_weights(weights)  # refuses what does not belong to this version
     folder.mkdir(parents=True, exist_ok=True)
     results = json.loads(scores.read_text()) if scores else {}
@@ -31,7 +44,10 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
     with safe_open(weights, "pt") as opened:
         notes = opened.metadata()
         count = sum(opened.get_tensor(key).numel() for key in opened.keys())
-    rows = [["what", "value"], *([key.removeprefix("note "), f"`{value}`"] for key, value in sorted(notes.items()))]
+    rows = [
+        ["what", "value"],
+        *([key.removeprefix("note "), f"`{value}`"] for key, value in sorted(notes.items())),
+    ]
     rows += [["numbers", f"{count:,} in bfloat16"], ["SHA-256", f"`{file_sha256(weights)}`"]]
     parts = [f"# {name}", about, markdown("How it was made, what it belongs to", rows)]
     corpus = notes.get("note corpus", "leovl-mini rooms make --rooms 2000 --out CORPUS")
@@ -42,8 +58,18 @@ def card(weights: Path, name: str, about: str, results: dict) -> str:
     }
     parts += [text for name, text in explained.items() if name in notes.get("note command", "")]
     if results:
-        scores, title = results["results"], f"Short answers about {results['rooms']} rooms of {results['split']}, percent right"
+        scores, title = (
+            results["results"],
+            f"Short answers about {results['rooms']} rooms of {results['split']}, percent right",
+        )
         parts.append(markdown(title, as_rows({k: scores[k] for k in SHOWN if k in scores})))
-        parts.append(markdown("The same by domain", as_rows({k: scores[k] for k in ("scene", *DOMAINS) if k in scores})))
-        parts.append(f'Measured on {results["hardware"]}, with `leovl-mini evaluate`; "mean" is over kinds.')
+        parts.append(
+            markdown(
+                "The same by domain",
+                as_rows({k: scores[k] for k in ("scene", *DOMAINS) if k in scores}),
+            )
+        )
+        parts.append(
+            f'Measured on {results["hardware"]}, with `leovl-mini evaluate`; "mean" is over kinds.'
+        )
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

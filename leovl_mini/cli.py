@@ -16,22 +16,35 @@ from leovl_mini.cli_train import Device, Preset, Tokens
 from leovl_mini.scene import CaptureError
 from leovl_mini.weights import WeightsMissing
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 app.add_typer(rooms_app, name="rooms")
 app.add_typer(train_app, name="train")
 console = Console()
 
-ScenePath = Annotated[Path | None, typer.Argument(help="Folder of a capture; without it, a bundled room.", show_default=False)]
+ScenePath = Annotated[
+    Path | None,
+    typer.Argument(help="Folder of a capture; without it, a bundled room.", show_default=False),
+]
 Frames = Annotated[int, typer.Option(min=1, help="Use at most this many frames.")]
-Choose = Annotated[Literal["spread", "overlap"], typer.Option(help="Frames evenly along the path, or by greedy view coverage.")]
+Choose = Annotated[
+    Literal["spread", "overlap"],
+    typer.Option(help="Frames evenly along the path, or by greedy view coverage."),
+]
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
-Up = Annotated[Axis | None, typer.Option(help="The world's up axis; by default read from the layout or estimated.")]
+Up = Annotated[
+    Axis | None,
+    typer.Option(help="The world's up axis; by default read from the layout or estimated."),
+]
 
 
 @app.command()
 def scene(
     path: ScenePath = None,
-    out: Annotated[Path, typer.Option(help="Folder for points.ply, overview.png and scene.html.")] = Path("output/scene"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for points.ply, overview.png and scene.html.")
+    ] = Path("output/scene"),
     max_frames: Frames = 40,
     choose: Choose = "spread",
     up: Up = None,
@@ -39,18 +52,25 @@ def scene(
     tokens: Tokens = "grid",
     device: Device = "auto",
 ) -> None:
-    """Turn a capture into points, voxels and grid tokens; print a table and write pictures of every stage."""
+    """Turn a capture into points, voxels and grid tokens; print a table and write pictures of every
+    stage.
+    """
     from leovl_mini.files import finished_files
     from leovl_mini.pipeline import Clock
     from leovl_mini.plots import overview
     from leovl_mini.report import scene_table, write_points
     from leovl_mini.viewer import figure
 
-    with finished_files(out) as partial:  # first, so that an unwritable place is found before the work is done
+    with finished_files(
+        out
+    ) as partial:  # first, so that an unwritable place is found before the work is done
         loaded, stages, _ = run_stages(path, max_frames, choose, up, preset, tokens, device)
         clock = Clock()
         written = clock.measure("points.ply", write_points, loaded, partial / "points.ply")
-        clock.measure("overview.png", lambda: overview(loaded, stages).savefig(partial / "overview.png", dpi=110))
+        clock.measure(
+            "overview.png",
+            lambda: overview(loaded, stages).savefig(partial / "overview.png", dpi=110),
+        )
         page = figure(loaded, stages, max_points=60_000)
         clock.measure("scene.html", page.write_html, partial / "scene.html", include_plotlyjs=True)
         stages.seconds.update(clock.seconds)
@@ -62,34 +82,55 @@ def scene(
 @app.command()
 def ask(
     path: ScenePath = None,
-    question: Annotated[str, typer.Argument(help="What you want to know about the room.")] = "Is there a table?",
+    question: Annotated[
+        str, typer.Argument(help="What you want to know about the room.")
+    ] = "Is there a table?",
     max_frames: Frames = 40,
     choose: Choose = "spread",
     up: Up = None,
     preset: Preset = "nano",
     tokens: Tokens = "grid",
     device: Device = "auto",
-    weights: Annotated[Path | None, typer.Option(help="Your trained weights; their preset and representation count.")] = None,
-    talk: Annotated[bool, typer.Option("--talk", help="Then go on, a question a line; an empty line ends.")] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Your trained weights; their preset and representation count."),
+    ] = None,
+    talk: Annotated[
+        bool, typer.Option("--talk", help="Then go on, a question a line; an empty line ends.")
+    ] = False,
 ) -> None:
     """Put a question to the language model, with the scene's tokens in front of it."""
-    loaded, stages, model = run_stages(path, max_frames, choose, up, preset, tokens, device, weights)
-    console.print(f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {model.preset}")
+    loaded, stages, model = run_stages(
+        path, max_frames, choose, up, preset, tokens, device, weights
+    )
+    console.print(
+        f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {model.preset}"
+    )
     while question:
         start = time.perf_counter()
         answer = model.generate(stages.tokens, question, max_new_tokens=96)
         console.print(f"Q: {question}", markup=False, soft_wrap=True)
-        console.print(f"A: {answer}  ({time.perf_counter() - start:.1f} s)", markup=False, soft_wrap=True)
+        console.print(
+            f"A: {answer}  ({time.perf_counter() - start:.1f} s)", markup=False, soft_wrap=True
+        )
         question = next(sys.stdin, "").strip() if talk else ""
     if not answer.trained:
-        console.print("The bridge from scene to language is untrained: the answer does not look at the room yet.", style="yellow")
+        console.print(
+            "The bridge from scene to language is untrained: the answer does not look at the room yet.",
+            style="yellow",
+        )
 
 
 @app.command()
 def bench(
-    repeats: Annotated[int, typer.Option(min=20, help="Timed calls of each row; the median counts.")] = 20,
+    repeats: Annotated[
+        int, typer.Option(min=20, help="Timed calls of each row; the median counts.")
+    ] = 20,
     growth: Annotated[
-        Path | None, typer.Option(help="Instead, measure growth with frames and budgets; write it to this JSON file.")
+        Path | None,
+        typer.Option(
+            help="Instead, measure growth with frames and budgets; write it to this JSON file."
+        ),
     ] = None,
 ) -> None:
     """Time the stages on this machine; exit with 1 where an aim is missed."""
@@ -112,16 +153,33 @@ def bench(
 
 @app.command()
 def evaluate(
-    weights: Annotated[Path | None, typer.Argument(help="Trained weights; without them, the ones of the package.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="A corpus; without one, the eight unseen rooms of the package.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="The corpus's features, made by leovl-mini train features.")] = None,
+    weights: Annotated[
+        Path | None, typer.Argument(help="Trained weights; without them, the ones of the package.")
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="A corpus; without one, the eight unseen rooms of the package."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="The corpus's features, made by leovl-mini train features.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which examples; keep test for the end.")] = "val",
     rooms: Annotated[int, typer.Option(min=1, help="At most so many rooms.")] = 200,
-    blind: Annotated[Path | None, typer.Option(help="Weights of leovl-mini train tune --blind, as another control.")] = None,
-    texts: Annotated[int, typer.Option(min=0, help="Also score the captions, plans and dialogues of so many rooms.")] = 0,
-    write: Annotated[Path | None, typer.Option(help="Also write all scores with intervals to this JSON file.")] = None,
+    blind: Annotated[
+        Path | None,
+        typer.Option(help="Weights of leovl-mini train tune --blind, as another control."),
+    ] = None,
+    texts: Annotated[
+        int,
+        typer.Option(min=0, help="Also score the captions, plans and dialogues of so many rooms."),
+    ] = 0,
+    write: Annotated[
+        Path | None, typer.Option(help="Also write all scores with intervals to this JSON file.")
+    ] = None,
 ) -> None:
-    """Score short answers per kind, beside controls: no scene, the wrong scene, features on wrong places, no features."""
+    """Score short answers per kind, beside controls: no scene, the wrong scene, features on wrong
+    places, no features.
+    """
     from leovl_mini.checkpoints import load_weights, notes, shipped
     from leovl_mini.evaluate import as_rows, evaluate_texts, material, write_results
     from leovl_mini.evaluate import evaluate as score
@@ -132,17 +190,34 @@ def evaluate(
     model = load_weights(file)
     seen, examples, learned, world = material(corpus, cache, split, rooms)
     world = functools.cache(world)
-    results = score(model, seen, examples, learned, blind=load_weights(blind) if blind else None, world=world, quiet=False)
+    results = score(
+        model,
+        seen,
+        examples,
+        learned,
+        blind=load_weights(blind) if blind else None,
+        world=world,
+        quiet=False,
+    )
     names = list(dict.fromkeys(e.scene for e in examples))
     where = split if corpus else "the package's unseen rooms"
     about = {"weights": file.name, "trained": notes(file), "split": where, "rooms": len(names)}
     seconds = time.perf_counter() - start
     console.print(f"{file.name} on {where}: {len(names)} rooms, {seconds:.0f} s; percent right")
-    console.print(table("With its scene, and controls", as_rows({k: r for k, r in results.items() if k not in DOMAINS})))
-    console.print(table("By domain", as_rows({k: r for k, r in results.items() if k in ("scene", *DOMAINS)})))
+    console.print(
+        table(
+            "With its scene, and controls",
+            as_rows({k: r for k, r in results.items() if k not in DOMAINS}),
+        )
+    )
+    console.print(
+        table("By domain", as_rows({k: r for k, r in results.items() if k in ("scene", *DOMAINS)}))
+    )
     if texts:
         some = [e for e in examples if e.scene in names[:texts]]
-        results["texts"] = evaluate_texts(model, seen, some, {n: world(n) for n in names[:texts]}, quiet=False)
+        results["texts"] = evaluate_texts(
+            model, seen, some, {n: world(n) for n in names[:texts]}, quiet=False
+        )
         rows = [[task, *row.values()] for task, row in results["texts"].items()]
         console.print(table("Texts", [["task", *next(iter(results["texts"].values()))], *rows]))
     if write:
@@ -151,9 +226,15 @@ def evaluate(
 
 @app.command()
 def course(
-    out: Annotated[Path, typer.Option(help="Folder for the executed notebooks and HTML pages.")] = Path("output/course"),
-    refresh: Annotated[bool, typer.Option("--refresh", help="Instead, renew the outputs inside notebooks/ itself.")] = False,
-    notebooks: Annotated[Path, typer.Option(help="The folder of the notebooks.")] = Path("notebooks"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the executed notebooks and HTML pages.")
+    ] = Path("output/course"),
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Instead, renew the outputs inside notebooks/ itself.")
+    ] = False,
+    notebooks: Annotated[Path, typer.Option(help="The folder of the notebooks.")] = Path(
+        "notebooks"
+    ),
 ) -> None:
     """Execute all notebooks in quick mode and write them as HTML pages."""
     from leovl_mini.course import refresh_outputs, run_course
@@ -174,7 +255,9 @@ def run_stages(
     device: str,
     weights: Path | None = None,
 ):
-    """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed as plain lines."""
+    """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed
+    as plain lines.
+    """
     from leovl_mini.checkpoints import load_weights, ready_model
     from leovl_mini.perception import load_encoder
     from leovl_mini.pipeline import Clock, run
@@ -191,9 +274,13 @@ def run_stages(
     clock = Clock()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        loaded = clock.measure("load", load_scene, path or sample_room(), max_frames, choose, up).to(target)
+        loaded = clock.measure(
+            "load", load_scene, path or sample_room(), max_frames, choose, up
+        ).to(target)
         encoder = load_encoder(settings["encoder"], settings["longest_side"], target)
-        model = trained or clock.measure("models", ready_model, preset, encoder.channels, tokens, target)
+        model = trained or clock.measure(
+            "models", ready_model, preset, encoder.channels, tokens, target
+        )
         stages = run(loaded, encoder, model.representation)
     loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     stages.seconds = {**clock.seconds, **stages.seconds}
@@ -201,14 +288,25 @@ def run_stages(
 
 
 def main() -> None:
-    """Expected failures become one sentence and exit code 2; anything else is a bug and keeps its traceback."""
+    """Expected failures become one sentence and exit code 2; anything else is a bug and keeps its
+    traceback.
+    """
     try:
         app(standalone_mode=True)
-    except (CaptureError, WeightsMissing, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+    except (
+        CaptureError,
+        WeightsMissing,
+        FileNotFoundError,
+        FileExistsError,
+        NotADirectoryError,
+        PermissionError,
+    ) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}; choose a place that can be written"
-        Console(stderr=True).print(f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False)
+        Console(stderr=True).print(
+            f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False
+        )
         sys.exit(2)
 
 

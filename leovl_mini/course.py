@@ -1,4 +1,6 @@
-"""Execute the course's notebooks (papermill), renew their committed outputs, write them as HTML pages."""
+"""Execute the course's notebooks (papermill), renew their committed outputs, write them as HTML
+pages.
+"""
 
 import os
 import re
@@ -17,12 +19,18 @@ def find_notebooks(folder: Path) -> list[Path]:
     """The notebooks of a folder in reading order."""
     books = sorted(folder.glob("*.ipynb"))
     if not books:
-        raise FileNotFoundError(f"no notebooks in {folder}; run this in the folder that holds notebooks/, or pass --notebooks")
+        raise FileNotFoundError(
+            f"no notebooks in {folder}; run this in the folder that holds notebooks/, or pass --notebooks"
+        )
     return books
 
 
-def execute(book: Path, output: Path, parameters: dict | None = None, working_folder: Path | None = None) -> None:
-    """Run one notebook from a fresh kernel and save it with its outputs; the first error stops it and is raised."""
+def execute(
+    book: Path, output: Path, parameters: dict | None = None, working_folder: Path | None = None
+) -> None:
+    """Run one notebook from a fresh kernel and save it with its outputs; the first error stops it
+    and is raised.
+    """
     papermill.execute_notebook(
         book,
         output,
@@ -30,7 +38,8 @@ def execute(book: Path, output: Path, parameters: dict | None = None, working_fo
         kernel_name="python3",
         cwd=working_folder or output.parent,
         progress_bar=False,
-        coalesce_streams=True,  # prints of one cell stay in one piece, or outputs would differ from run to run
+        # prints of one cell stay in one piece, or outputs would differ from run to run
+        coalesce_streams=True,
     )
 
 
@@ -46,7 +55,9 @@ def run_course(folder: Path, out: Path, parameters: dict | None = None) -> Path:
 
 
 def refresh_outputs(folder: Path) -> None:
-    """Execute every notebook with its own parameters and keep the outputs, without time stamps, inside the notebook itself."""
+    """Execute every notebook with its own parameters and keep the outputs, without time stamps,
+    inside the notebook itself.
+    """
     for book in (bar := tqdm(find_notebooks(folder), desc="refresh")):
         bar.set_postfix_str(book.stem)
         with tempfile.TemporaryDirectory() as scratch:
@@ -57,7 +68,9 @@ def refresh_outputs(folder: Path) -> None:
 
 
 def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove what changes from run to run: papermill's records, execution times, the exact Python version."""
+    """Remove what changes from run to run: papermill's records, execution times, the exact Python
+    version.
+    """
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
@@ -67,7 +80,9 @@ def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write_html(book: Path) -> None:
-    """The notebook as a page beside it that needs no network: formulas become MathML, plotly.min.js is copied there once."""
+    """The notebook as a page beside it that needs no network: formulas become MathML, plotly.min.js
+    is copied there once.
+    """
     import plotly
     from nbconvert import HTMLExporter
 
@@ -77,8 +92,12 @@ def write_html(book: Path) -> None:
             cell.source = formulas_to_mathml(cell.source)
         for output in cell.get("outputs", []):
             if PLOTLY in output.get("data", {}):
-                shown = plotly.io.from_json(plotly.io.to_json(output.data[PLOTLY], validate=False), skip_invalid=True)
-                output.data["text/html"] = shown.to_html(include_plotlyjs="plotly.min.js", full_html=False)
+                shown = plotly.io.from_json(
+                    plotly.io.to_json(output.data[PLOTLY], validate=False), skip_invalid=True
+                )
+                output.data["text/html"] = shown.to_html(
+                    include_plotlyjs="plotly.min.js", full_html=False
+                )
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copyfile(script, book.parent / "plotly.min.js")
     page, _ = HTMLExporter(
@@ -95,4 +114,6 @@ def formulas_to_mathml(markdown: str) -> str:
         code, block, inline = match.groups()
         return code or convert(block or inline, display="block" if block else "inline")
 
-    return re.sub(r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, markdown, flags=re.S)
+    return re.sub(
+        r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, markdown, flags=re.S
+    )

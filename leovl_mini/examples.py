@@ -1,4 +1,6 @@
-"""One question with its answer, whatever it comes from: a known-answer room or a published annotation file."""
+"""One question with its answer, whatever it comes from: a known-answer room or a published
+annotation file.
+"""
 
 import dataclasses
 import hashlib
@@ -14,9 +16,10 @@ TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue", 
 class Example:
     """``scene`` names the scene; ``answers`` are all accepted answers, the preferred one first.
 
-    ``position`` (3,) metres and ``heading`` (radians from +x towards +y) are the situation's pose (SQA3D); ``spot`` (3,) metres
-    is a selected point on an object (object captioning); ``history`` holds the earlier (question, answer) turns of a dialogue;
-    ``targets`` are the object ids that grounding must find. ``derivation`` says how the answer follows from the scene.
+    ``position`` (3,) metres and ``heading`` (radians from +x towards +y) are the situation's pose
+    (SQA3D); ``spot`` (3,) metres is a selected point on an object (object captioning); ``history``
+    holds the earlier (question, answer) turns of a dialogue; ``targets`` are the object ids that
+    grounding must find. ``derivation`` says how the answer follows from the scene.
     """
 
     id: str
@@ -37,7 +40,9 @@ class Example:
 def dumps(example: Example) -> str:
     """One line of JSON without the fields that hold nothing."""
     full = dataclasses.asdict(example)
-    kept = {k: v for k, v in full.items() if v not in (None, "", [], {}) or k in ("question", "answers")}
+    kept = {
+        k: v for k, v in full.items() if v not in (None, "", [], {}) or k in ("question", "answers")
+    }
     return json.dumps(kept, ensure_ascii=False)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``folder`` when the block ends without an error. ``folder`` must not hold anything yet."""
+    """A temporary folder that becomes ``folder`` when the block ends without an error. ``folder``
+    must not hold anything yet.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already; remove it or choose another place")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -21,7 +23,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def finished_files(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files move into ``folder`` when the block ends without an error; other files there stay."""
+    """A temporary folder whose files move into ``folder`` when the block ends without an error;
+    other files there stay.
+    """
     existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:

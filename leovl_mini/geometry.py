@@ -1,6 +1,7 @@
 """From depth pixels to points in the world, and from feature maps to 3D patches.
 
-Everything is one batched tensor expression: no loop over frames, pixels or patches, the same code on CPU and CUDA.
+Everything is one batched tensor expression: no loop over frames, pixels or patches, the same code
+on CPU and CUDA.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from torch import Tensor
 from leovl_mini.scene import Scene
 
 
-def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Float[Tensor, "H W 3"]:
+def pixel_grid(
+    height: int, width: int, device: torch.device | str = "cpu"
+) -> Float[Tensor, "H W 3"]:
     """Homogeneous pixel coordinates [u, v, 1] with pixel centres at integers."""
     v, u = torch.meshgrid(
         torch.arange(height, device=device, dtype=torch.float32),
@@ -22,28 +25,38 @@ def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> F
     return torch.stack([u, v, torch.ones_like(u)], dim=-1)
 
 
-def transform(points: Float[Tensor, "V *n 3"], pose: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V *n 3"]:
+def transform(
+    points: Float[Tensor, "V *n 3"], pose: Float[Tensor, "V 4 4"]
+) -> Float[Tensor, "V *n 3"]:
     """Apply one rigid transform (4x4) to each view's points."""
     flat = points.reshape(len(points), -1, 3)
     return (flat @ pose[:, :3, :3].mT + pose[:, None, :3, 3]).view_as(points)
 
 
 def back_project(
-    depth: Float[Tensor, "V H W"], intrinsics: Float[Tensor, "V 3 3"], camera_to_world: Float[Tensor, "V 4 4"]
+    depth: Float[Tensor, "V H W"],
+    intrinsics: Float[Tensor, "V 3 3"],
+    camera_to_world: Float[Tensor, "V 4 4"],
 ) -> Float[Tensor, "V H W 3"]:
-    """Every pixel's point in the world: ``p = T [D K^-1 [u, v, 1]^T ; 1]`` (LEO-VL, back-projection).
+    """Every pixel's point in the world: ``p = T [D K^-1 [u, v, 1]^T ; 1]`` (LEO-VL,
+    back-projection).
 
     Pixels without depth (0) land on the camera centre; keep those where ``depth > 0``.
     """
     _, height, width = depth.shape
-    rays = torch.einsum("vij,hwj->vhwi", torch.linalg.inv(intrinsics), pixel_grid(height, width, depth.device))
+    rays = torch.einsum(
+        "vij,hwj->vhwi", torch.linalg.inv(intrinsics), pixel_grid(height, width, depth.device)
+    )
     return transform(depth[..., None] * rays, camera_to_world)
 
 
 def project(
-    points: Float[Tensor, "V *n 3"], intrinsics: Float[Tensor, "V 3 3"], camera_to_world: Float[Tensor, "V 4 4"]
+    points: Float[Tensor, "V *n 3"],
+    intrinsics: Float[Tensor, "V 3 3"],
+    camera_to_world: Float[Tensor, "V 4 4"],
 ) -> tuple[Float[Tensor, "V *n 2"], Float[Tensor, "V *n"]]:
-    """The inverse of ``back_project``: world points to pixel coordinates (u, v) and z-depth in each view.
+    """The inverse of ``back_project``: world points to pixel coordinates (u, v) and z-depth in each
+    view.
 
     Points behind the camera have a negative depth and no meaningful pixel.
     """
@@ -61,9 +74,11 @@ def scene_points(scene: Scene) -> tuple[Float[Tensor, "N 3"], Tensor]:
 
 @dataclass
 class Patches:
-    """P lifted patches: feature vectors that know where in the world they are. ``source`` is (view, row, column).
+    """P lifted patches: feature vectors that know where in the world they are. ``source`` is (view,
+    row, column).
 
-    ``segments`` says to which object (or segment) each patch belongs, 0 = to none; ``origin`` is where the first camera stood.
+    ``segments`` says to which object (or segment) each patch belongs, 0 = to none; ``origin`` is
+    where the first camera stood.
     """
 
     features: Float[Tensor, "P C"]
@@ -80,16 +95,21 @@ class Patches:
 def cells(values: Tensor, rows: int, columns: int, fill: int | float) -> Tensor:
     """Cut images (V,H,W) into rows x columns cells: (V, rows, columns, pixels per cell).
 
-    Sizes need not divide: cell i holds the pixels from floor(i H / rows) to floor((i+1) H / rows), and short cells are
-    filled up with ``fill``.
+    Sizes need not divide: cell i holds the pixels from floor(i H / rows) to floor((i+1) H / rows),
+    and short cells are filled up with ``fill``.
     """
-    for axis, count in ((1, rows), (3, columns)):  # (V,H,W) -> (V, rows, pixels, W) -> (V, rows, pixels, columns, pixels)
+    for axis, count in (
+        (1, rows),
+        (3, columns),
+    ):  # (V,H,W) -> (V, rows, pixels, W) -> (V, rows, pixels, columns, pixels)
         length = values.shape[axis]
         if length % count:
             edges = cell_edges(length, count, values.device)
             pixel = edges[:-1, None] + torch.arange(-(-length // count), device=values.device)
             inside = (pixel < edges[1:, None]).view(-1, *[1] * (values.ndim - axis - 1))
-            values = torch.where(inside, values.index_select(axis, pixel.clamp(max=length - 1).flatten()), fill)
+            values = torch.where(
+                inside, values.index_select(axis, pixel.clamp(max=length - 1).flatten()), fill
+            )
         values = values.unflatten(axis, (count, -1))
     return values.transpose(2, 3).flatten(3)
 
@@ -110,34 +130,57 @@ def patch_centers(
 ) -> tuple[Float[Tensor, "V h w 3"], Bool[Tensor, "V h w"]]:
     """One robust 3D coordinate per feature-map cell, and which cells have enough depth to have one.
 
-    A cell on an object's edge sees two surfaces; a plain mean would float between them. So: take the median of the cell's
-    valid depths, keep the pixels within ``tolerance`` of it (relative to the depth), and average only those. Cells with fewer than
-    ``min_valid`` valid pixels are refused. The paper says only that coordinates are "brought to the feature map"; the
-    robust mean is our choice.
+    A cell on an object's edge sees two surfaces; a plain mean would float between them. So: take
+    the median of the cell's valid depths, keep the pixels within ``tolerance`` of it (relative to
+    the depth), and average only those. Cells with fewer than ``min_valid`` valid pixels are
+    refused. The paper says only that coordinates are "brought to the feature map"; the robust mean
+    is our choice.
     """
     _, height, width = depth.shape
     d = cells(depth, rows, columns, 0.0)  # (V,h,w,pixels)
     valid = d > 0
     median = torch.where(valid, d, torch.nan).nanmedian(-1, keepdim=True).values
-    near = (d >= (1 - tolerance) * median) & (d <= (1 + tolerance) * median)  # comparisons with NaN are false
-    # Back-projection is linear in (D u, D v, D): average those three, then apply K^-1 and T once per cell. Pixels count from the
-    # cell's corner, which makes the sums one product with a matrix that all cells share; the corner is added afterwards.
+    near = (d >= (1 - tolerance) * median) & (
+        d <= (1 + tolerance) * median
+    )  # comparisons with NaN are false
+    # Back-projection is linear in (D u, D v, D): average those three, then apply K^-1 and T once
+    # per cell. Pixels count from the cell's corner, which makes the sums one product with a matrix
+    # that all cells share; the corner is added afterwards.
     offsets = pixel_grid(-(-height // rows), -(-width // columns), depth.device).flatten(0, 1)
     count = near.sum(-1)
     mean = torch.where(near, d, 0.0) @ offsets / count.clamp(min=1)[..., None]
-    top, left = (cell_edges(n, k, depth.device)[:-1].to(depth) for n, k in ((height, rows), (width, columns)))
-    corner = torch.stack([left.expand(rows, -1), top[:, None].expand(-1, columns), left.new_zeros(rows, columns)], dim=-1)
-    camera = torch.einsum("vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean + mean[..., 2:] * corner)
+    top, left = (
+        cell_edges(n, k, depth.device)[:-1].to(depth) for n, k in ((height, rows), (width, columns))
+    )
+    corner = torch.stack(
+        [left.expand(rows, -1), top[:, None].expand(-1, columns), left.new_zeros(rows, columns)],
+        dim=-1,
+    )
+    camera = torch.einsum(
+        "vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean + mean[..., 2:] * corner
+    )
     pixels = cells(torch.ones_like(depth[:1]), rows, columns, 0.0).sum(-1)
-    enough = valid.sum(-1) >= (min_valid * pixels).clamp(min=1)  # where cells outnumber pixels, some are empty
+    enough = valid.sum(-1) >= (min_valid * pixels).clamp(
+        min=1
+    )  # where cells outnumber pixels, some are empty
     return transform(camera, camera_to_world), enough
 
 
-def patch_segments(masks: Int32[Tensor, "V H W"], rows: int, columns: int) -> Int64[Tensor, "V h w"]:
-    """The mask id with the largest area in every feature-map cell (Proxy3D); of two equally large ones the smaller id."""
+def patch_segments(
+    masks: Int32[Tensor, "V H W"], rows: int, columns: int
+) -> Int64[Tensor, "V h w"]:
+    """The mask id with the largest area in every feature-map cell (Proxy3D); of two equally large
+    ones the smaller id.
+    """
     ids = cells(masks.long(), rows, columns, -1)
-    filling = ids < 0  # cells that are one pixel short: every filling counts as an id of its own, so that it never wins
-    ids = torch.where(filling, masks.max() + 1 + torch.arange(ids.shape[-1], device=ids.device), ids)
+    filling = (
+        ids < 0
+        # cells that are one pixel short: every filling counts as an id of its own, so that it never
+        # wins
+    )
+    ids = torch.where(
+        filling, masks.max() + 1 + torch.arange(ids.shape[-1], device=ids.device), ids
+    )
     return ids.mode(-1).values
 
 
@@ -149,7 +192,8 @@ def lift(
     min_valid: float = 0.25,
     masks: Int32[Tensor, "V H W"] | None = None,
 ) -> Patches:
-    """Give every feature-map cell its place in the world; cells with too little depth are dropped and counted.
+    """Give every feature-map cell its place in the world; cells with too little depth are dropped
+    and counted.
 
     ``masks`` (object or segment ids, 0 = none) give every patch the id that covers most of it.
     """
@@ -157,4 +201,6 @@ def lift(
     centers, keep = patch_centers(depth, intrinsics, camera_to_world, rows, columns, min_valid)
     segments = None if masks is None else patch_segments(masks, rows, columns)[keep]
     origin = camera_to_world[0, :3, 3] if len(depth) else None
-    return Patches(features[keep], centers[keep], keep.nonzero(), int((~keep).sum()), segments, origin)
+    return Patches(
+        features[keep], centers[keep], keep.nonzero(), int((~keep).sum()), segments, origin
+    )

@@ -18,7 +18,9 @@ KINDS = ("patches", "voxels", "grid", "proxies", "objects")
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most bytes of tensors that a call held at one time, from the profiler's record of every allocation."""
+    """The most bytes of tensors that a call held at one time, from the profiler's record of every
+    allocation.
+    """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -34,10 +36,14 @@ def peak_bytes(call: Callable[[], object]) -> int:
     return most
 
 
-def measure(repeats: int = 7, frames: tuple[int, ...] = FRAMES, budgets: tuple[int, ...] = BUDGETS) -> list[dict]:
-    """Rows {what, against, value, patches, tokens, milliseconds, megabytes}: lifting and every representation.
+def measure(
+    repeats: int = 7, frames: tuple[int, ...] = FRAMES, budgets: tuple[int, ...] = BUDGETS
+) -> list[dict]:
+    """Rows {what, against, value, patches, tokens, milliseconds, megabytes}: lifting and every
+    representation.
 
-    One room of 256 x 336 pixels and 112 channels, seen by more and more cameras; then 32 frames under growing budgets.
+    One room of 256 x 336 pixels and 112 channels, seen by more and more cameras; then 32 frames
+    under growing budgets.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scene, features = workload(max(frames))
@@ -47,11 +53,25 @@ def measure(repeats: int = 7, frames: tuple[int, ...] = FRAMES, budgets: tuple[i
         tokens = len(call())
         seconds, most = median_seconds(call, repeats, device, warmup=1), peak_bytes(call)
         measured = {"milliseconds": round(1000 * seconds, 2), "megabytes": round(most / 1e6, 2)}
-        rows.append({"what": what, "against": against, "value": value, "patches": len(patches), "tokens": tokens, **measured})
+        rows.append(
+            {
+                "what": what,
+                "against": against,
+                "value": value,
+                "patches": len(patches),
+                "tokens": tokens,
+                **measured,
+            }
+        )
 
     def lifted(count: int) -> Callable[[], Patches]:
-        pick = torch.linspace(0, max(frames) - 1, count).round().long()  # spread around the room, whatever their number
-        inputs = [t[pick].to(device) for t in (features, scene.depth, scene.intrinsics, scene.camera_to_world)]
+        pick = (
+            torch.linspace(0, max(frames) - 1, count).round().long()
+        )  # spread around the room, whatever their number
+        inputs = [
+            t[pick].to(device)
+            for t in (features, scene.depth, scene.intrinsics, scene.camera_to_world)
+        ]
         masks = scene.instances[pick].to(device)
         return lambda: lift(*inputs, masks=masks)
 
@@ -63,11 +83,23 @@ def measure(repeats: int = 7, frames: tuple[int, ...] = FRAMES, budgets: tuple[i
             row("lifting", "frames", count, patches, lifting)
             for kind in KINDS:
                 module = representation(kind, features.shape[-1]).to(device)
-                row(kind, "frames", count, patches, lambda module=module, patches=patches: module(patches))
+                row(
+                    kind,
+                    "frames",
+                    count,
+                    patches,
+                    lambda module=module, patches=patches: module(patches),
+                )
         patches = lifted(32)()
         for budget in budgets:
-            for kind, options in (("voxels", {"reduce": "farthest"}), ("grid", {}), ("proxies", {})):
-                module = representation(kind, features.shape[-1], budget=budget, **options).to(device)
+            for kind, options in (
+                ("voxels", {"reduce": "farthest"}),
+                ("grid", {}),
+                ("proxies", {}),
+            ):
+                module = representation(kind, features.shape[-1], budget=budget, **options).to(
+                    device
+                )
                 row(kind, "budget", budget, patches, lambda module=module: module(patches))
     return rows
 
@@ -75,5 +107,7 @@ def measure(repeats: int = 7, frames: tuple[int, ...] = FRAMES, budgets: tuple[i
 def write_growth(path: Path) -> list[dict]:
     """Measure, and write the rows with the command and the machine they come from."""
     rows = measure()
-    write_rows(path, {"command": "leovl-mini bench --growth FILE", "hardware": hardware()}, "rows", rows)
+    write_rows(
+        path, {"command": "leovl-mini bench --growth FILE", "hardware": hardware()}, "rows", rows
+    )
     return rows

@@ -1,7 +1,9 @@
-"""Lists: the cheapest lessons in reading a scene (ours). A question is much text for one look; a list looks up every few words.
+"""Lists: the cheapest lessons in reading a scene (ours). A question is much text for one look; a
+list looks up every few words.
 
-A list names the things of a room in random order. Comparisons and tallies in shorthand are short lessons, too. A thing is named
-by its category, among several of a kind by its colour too; where that does not tell them apart, it is left out.
+A list names the things of a room in random order. Comparisons and tallies in shorthand are short
+lessons, too. A thing is named by its category, among several of a kind by its colour too; where
+that does not tell them apart, it is left out.
 """
 
 import itertools
@@ -32,11 +34,17 @@ def names(objects: list[Object]) -> dict[int, str]:
 
 
 def inventory(objects: list[Object], rng: np.random.Generator) -> str:
-    """What there is, how it looks and where: "mug blue plain, x 1.5, y -0.5; red chair striped, x 0.0, y 2.0"."""
+    """What there is, how it looks and where: "mug blue plain, x 1.5, y -0.5; red chair striped, x
+    0.0, y 2.0".
+    """
     named, lines = names(objects), []
     for item in rng.permutation(np.array(objects, dtype=object)):
         if item.id in named:
-            said = [item.attributes[a] for a in NAMED if a in item.attributes and item.attributes[a] not in named[item.id].split()]
+            said = [
+                item.attributes[a]
+                for a in NAMED
+                if a in item.attributes and item.attributes[a] not in named[item.id].split()
+            ]
             x, y = (round(v * 2) / 2 + 0.0 for v in item.center[:2])
             lines.append(f"{' '.join([named[item.id], *said])}, x {x:.1f}, y {y:.1f}")
     return "; ".join(lines)
@@ -47,39 +55,56 @@ def holdings(objects: list[Object], rng: np.random.Generator) -> str:
     named, lines = names(objects), []
     for holder in rng.permutation(np.array(objects, dtype=object)):
         for relation in RELATIONS:
-            held = [named[o.id] for o in objects if o.attributes.get(relation) == str(holder.id) and o.id in named]
+            held = [
+                named[o.id]
+                for o in objects
+                if o.attributes.get(relation) == str(holder.id) and o.id in named
+            ]
             if held and holder.id in named:
                 lines.append(f"{relation} {named[holder.id]}: {', '.join(rng.permutation(held))}")
     return "; ".join(lines)
 
 
 def counts(objects: list[Object], rng: np.random.Generator) -> str:
-    """How many there are of each category, and of some that are not there: "chair 3; sofa no; mug 1"."""
+    """How many there are of each category, and of some that are not there: "chair 3; sofa no; mug
+    1".
+    """
     many = Counter(o.category for o in objects)
     absent = [c for c in (*LARGE, *SMALL, *FIXED) if c not in many]
     asked = [*many, *rng.permutation(absent)[: len(many)]]
     return "; ".join(f"{c} {many[c] or 'no'}" for c in rng.permutation(asked))
 
 
-LISTS: dict[str, Callable[[list[Object], np.random.Generator], str]] = {  # what is asked for, and what answers
+LISTS: dict[
+    str, Callable[[list[Object], np.random.Generator], str]
+] = {  # what is asked for, and what answers
     EVERYTHING: inventory,
     "What is on, under or inside what?": holdings,
     "How many are there of each?": counts,
 }
-SHORTHAND = 0.6  # share of the rooms with lists that have comparisons and tallies instead, where there are any
+# share of the rooms with lists that have comparisons and tallies instead, where there are any
+SHORTHAND = 0.6
 
 
-def comparisons(objects: list[Object], rng: np.random.Generator, most: int = 40) -> list[tuple[str, str]]:
-    """Which of two is nearer to a third, in shorthand: ("red chair blue chair desk", "red chair"). As clear as ``facts.nearest``.
+def comparisons(
+    objects: list[Object], rng: np.random.Generator, most: int = 40
+) -> list[tuple[str, str]]:
+    """Which of two is nearer to a third, in shorthand: ("red chair blue chair desk", "red chair").
+    As clear as ``facts.nearest``.
 
-    In a sentence the three names stand far apart, and to bring their places together is hardly learned. Where there are several
-    of a kind, most comparisons are about two of them: then places alone tell.
+    In a sentence the three names stand far apart, and to bring their places together is hardly
+    learned. Where there are several of a kind, most comparisons are about two of them: then places
+    alone tell.
     """
     named, said = names(objects), {}
     rows = [i for i, o in enumerate(objects) if o.id in named]
     if len(rows) < 3:
         return []
-    pairs = [pair for pair in itertools.permutations(rows, 2) if len({objects[i].category for i in pair}) == 1]
+    pairs = [
+        pair
+        for pair in itertools.permutations(rows, 2)
+        if len({objects[i].category for i in pair}) == 1
+    ]
     distance, name = gaps(objects), {i: named[objects[i].id] for i in rows}
     for _ in range(most):
         a, b, anchor = rng.choice(rows, 3, replace=False)
@@ -95,7 +120,8 @@ def comparisons(objects: list[Object], rng: np.random.Generator, most: int = 40)
 def tallies(objects: list[Object], rng: np.random.Generator) -> list[tuple[str, str]]:
     """How many there are of a category, in shorthand: ("chairs", "3").
 
-    Most categories are there once; of these, as many as of the others (but at least two): else "1" is nearly always right.
+    Most categories are there once; of these, as many as of the others (but at least two): else "1"
+    is nearly always right.
     """
     many = Counter(o.category for o in objects)
     once = rng.permutation([c for c, n in many.items() if n == 1])
@@ -104,8 +130,12 @@ def tallies(objects: list[Object], rng: np.random.Generator) -> list[tuple[str, 
 
 
 def short_lessons(objects: list[Object], rng: np.random.Generator) -> list[tuple[str, str]]:
-    """Questions and answers: one list, or comparisons and tallies; a list of everything, where there is nothing else to say."""
-    if rng.random() < SHORTHAND and (shorthand := comparisons(objects, rng) + tallies(objects, rng)):
+    """Questions and answers: one list, or comparisons and tallies; a list of everything, where
+    there is nothing else to say.
+    """
+    if rng.random() < SHORTHAND and (
+        shorthand := comparisons(objects, rng) + tallies(objects, rng)
+    ):
         return [shorthand[i] for i in rng.permutation(len(shorthand))]
     question = str(rng.choice(list(LISTS)))
     answer = LISTS[question](objects, rng)

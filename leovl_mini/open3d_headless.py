@@ -1,4 +1,5 @@
-"""Open3D on a bare machine: its Linux wheel links against libusb without carrying it, so load a packaged copy first.
+"""Open3D on a bare machine: its Linux wheel links against libusb without carrying it, so load a
+packaged copy first.
 
 Use ``from leovl_mini.open3d_headless import open3d``. No window is ever opened.
 """

@@ -1,7 +1,9 @@
-"""Pairs for SceneDPO: a question with its right answer in its scene, a wrong answer, and a scene where the right one is false.
+"""Pairs for SceneDPO: a question with its right answer in its scene, a wrong answer, and a scene
+where the right one is false.
 
-LEO-VL's paper does not say how wrong answers and wrong scenes are drawn; every choice here is ours. Both are checked against the
-rooms' objects, not assumed: a scene drawn at random keeps most answers to "is there ...?" true.
+LEO-VL's paper does not say how wrong answers and wrong scenes are drawn; every choice here is ours.
+Both are checked against the rooms' objects, not assumed: a scene drawn at random keeps most answers
+to "is there ...?" true.
 """
 
 import dataclasses
@@ -27,13 +29,18 @@ from leovl_mini.scene import CaptureError
 
 REASONS = ("own generation", "same kind")  # where the wrong answer comes from
 TYPES = ("random", "presupposition", "edit")  # how the wrong scene was found
-CHOICES = ("nearest", "taller", "stack order")  # questions that name two things, of which the answer is one
+CHOICES = (
+    "nearest",
+    "taller",
+    "stack order",
+)  # questions that name two things, of which the answer is one
 
 
 @dataclass(frozen=True)
 class Pair:
-    """``example``: question, scene s✓ and right answer a✓ = ``answers[0]``. ``rejected``: a✗, false in s✓. ``negative``: the name
-    of s✗, where a✓ is false."""
+    """``example``: question, scene s✓ and right answer a✓ = ``answers[0]``. ``rejected``: a✗, false
+    in s✓. ``negative``: the name of s✗, where a✓ is false.
+    """
 
     example: Example
     rejected: str
@@ -43,12 +50,17 @@ class Pair:
 
     def __post_init__(self):
         if self.reason not in REASONS or self.type not in TYPES:
-            raise ValueError(f"unknown reason {self.reason!r} or type {self.type!r}; there are: {', '.join(REASONS + TYPES)}")
+            raise ValueError(
+                f"unknown reason {self.reason!r} or type {self.type!r}; there are: {', '.join(REASONS + TYPES)}"
+            )
 
 
 def save_pairs(pairs: Iterable[Pair], path: Path) -> None:
     """One pair per line of JSON; the file appears when it is complete."""
-    lines = [json.dumps({**vars(pair), "example": json.loads(dumps(pair.example))}, ensure_ascii=False) for pair in pairs]
+    lines = [
+        json.dumps({**vars(pair), "example": json.loads(dumps(pair.example))}, ensure_ascii=False)
+        for pair in pairs
+    ]
     with finished_files(path.parent) as partial:
         (partial / path.name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
@@ -60,49 +72,62 @@ def load_pairs(path: Path) -> list[Pair]:
     return [Pair(**{**row, "example": Example(**row["example"])}) for row in rows]
 
 
-# -- what is false ---------------------------------------------------------------------------------------------------------------
+# -- what is false ---------------------------------------------------------------------------------
 
 
 def is_wrong(answer: str, example: Example) -> bool:
-    """Whether an answer scores 0 by every metric, lenient ones included: it paraphrases no accepted answer, contains none and is in
-    none; a number is off by more than half, coordinates by more than a cell."""
+    """Whether an answer scores 0 by every metric, lenient ones included: it paraphrases no accepted
+    answer, contains none and is in none; a number is off by more than half, coordinates by more
+    than a cell.
+    """
     return not any(score_answer(answer, example).values())
 
 
 def asked_elsewhere(world: World, example: Example) -> Example | None:
-    """The same words in another room, about the things that have the same names there; with that room's answers.
+    """The same words in another room, about the things that have the same names there; with that
+    room's answers.
 
-    None where a name fits nothing that is in sight there, or several things, or where the answer is unclear; and for questions
-    asked from a spot in the room (``situated``), which has no counterpart elsewhere. ``scene`` is left as it is.
+    None where a name fits nothing that is in sight there, or several things, or where the answer is
+    unclear; and for questions asked from a spot in the room (``situated``), which has no
+    counterpart elsewhere. ``scene`` is left as it is.
     """
     if example.kind == "situated":
         return None
     named = {world.refs[o.id]: o.id for o in world.askable}
     ids = [named.get(name) for name in example.derivation["slots"].values()]
-    return asked_again(world, dataclasses.replace(example, derivation={**example.derivation, "objects": ids}))
+    return asked_again(
+        world, dataclasses.replace(example, derivation={**example.derivation, "objects": ids})
+    )
 
 
 def refuted(world: World, example: Example) -> bool:
-    """Whether the example's first answer is false in this room: the same words have another answer here, or speak of things that
-    are not here at all, in sight or not. Where things are hidden or names ambiguous nothing is refuted."""
+    """Whether the example's first answer is false in this room: the same words have another answer
+    here, or speak of things that are not here at all, in sight or not. Where things are hidden or
+    names ambiguous nothing is refuted.
+    """
     again, answer = asked_elsewhere(world, example), example.answers[0]
     if again is not None:
         return is_wrong(answer, again)
     if example.kind == "count":
         return not world.matching(*example.derivation["about"])
-    if example.kind == "existence" or answer == "no":  # a missing mug is on no table: "no" stays true
+    if (
+        example.kind == "existence" or answer == "no"
+    ):  # a missing mug is on no table: "no" stays true
         return False
-    # of two things to choose from the one that is left may be thought right, so the chosen one must be missing
+    # of two things to choose from the one that is left may be thought right, so the chosen one must
+    # be missing
     names = [answer] if example.kind in CHOICES else example.derivation["slots"].values()
     return any(not named(world, name) for name in names)
 
 
 def named(world: World, name: str) -> bool:
     """Whether "chair" or "red chair" fits anything in a room."""
-    return any(name in (o.category, f"{o.attributes.get('colour')} {o.category}") for o in world.objects)
+    return any(
+        name in (o.category, f"{o.attributes.get('colour')} {o.category}") for o in world.objects
+    )
 
 
-# -- wrong answers and wrong scenes ----------------------------------------------------------------------------------------------
+# -- wrong answers and wrong scenes ----------------------------------------------------------------
 
 
 def form(answer: str) -> str:
@@ -110,11 +135,14 @@ def form(answer: str) -> str:
     return re.sub(r"-?\d+", "0", answer)
 
 
-def answer_negative(example: Example, own: Sequence[str], known: Counter, rng: np.random.Generator) -> tuple[str, str] | None:
+def answer_negative(
+    example: Example, own: Sequence[str], known: Counter, rng: np.random.Generator
+) -> tuple[str, str] | None:
     """A wrong answer of the same kind with its reason, or None.
 
-    The first of the model's ``own`` answers that is wrong and has the form of an answer to this kind of question; else the other
-    one of two candidates; else one of the ``known`` answers to questions of this kind, as often as it occurs among them.
+    The first of the model's ``own`` answers that is wrong and has the form of an answer to this
+    kind of question; else the other one of two candidates; else one of the ``known`` answers to
+    questions of this kind, as often as it occurs among them.
     """
     slots = example.derivation["slots"]
     likely = Counter((slots["a"], slots["b"])) if example.kind in CHOICES else known
@@ -130,13 +158,17 @@ def answer_negative(example: Example, own: Sequence[str], known: Counter, rng: n
 
 
 def scene_negatives(
-    example: Example, rooms: Sequence[str], world: Callable[[str], World], edited: Example | None, rng: np.random.Generator
+    example: Example,
+    rooms: Sequence[str],
+    world: Callable[[str], World],
+    edited: Example | None,
+    rng: np.random.Generator,
 ) -> dict[str, str]:
     """{type: name} of scenes in which the example's first answer is false, as far as there are any.
 
-    "random": the first of ``rooms``, in random order, that refutes it; often because things asked about are missing.
-    "presupposition": the first in which the question makes sense, with another answer. "edit": the scene of ``edited``, which asks
-    the same after one change to the room.
+    "random": the first of ``rooms``, in random order, that refutes it; often because things asked
+    about are missing. "presupposition": the first in which the question makes sense, with another
+    answer. "edit": the scene of ``edited``, which asks the same after one change to the room.
     """
     own = example.scene.split("-")[0]
     order = [rooms[i] for i in rng.permutation(len(rooms)) if rooms[i] != own]
@@ -145,24 +177,38 @@ def scene_negatives(
     asked = (
         (name, asked_elsewhere(world(name), example)) for name in reversed(order)
     )  # reversed: another room than the random one
-    found["presupposition"] = next((name for name, again in asked if again and is_wrong(answer, again)), None)
+    found["presupposition"] = next(
+        (name for name, again in asked if again and is_wrong(answer, again)), None
+    )
     found["edit"] = edited.scene if edited and is_wrong(answer, edited) else None
     return {type: name for type, name in found.items() if name}
 
 
 def make_pairs(
-    examples: Iterable[Example], world: Callable[[str], World], scenes: Container[str], domain: str = "",
-    own: dict[str, list[str]] | None = None, seed: int = 0,
-) -> list[Pair]:  # fmt: skip
-    """Short questions about ``scenes`` (say, a feature cache) of a domain ("" = all), once for every type of wrong scene there is.
+    examples: Iterable[Example],
+    world: Callable[[str], World],
+    scenes: Container[str],
+    domain: str = "",
+    own: dict[str, list[str]] | None = None,
+    seed: int = 0,
+) -> list[Pair]:
+    """Short questions about ``scenes`` (say, a feature cache) of a domain ("" = all), once for
+    every type of wrong scene there is.
 
-    Wrong scenes are rooms of the same domain that other examples ask about, so a split stays a split. ``own`` maps the ids of
-    examples to the model's answers. Edits need the splits ``pairs-*``. Questions without a wrong answer or scene are left out.
+    Wrong scenes are rooms of the same domain that other examples ask about, so a split stays a
+    split. ``own`` maps the ids of examples to the model's answers. Edits need the splits
+    ``pairs-*``. Questions without a wrong answer or scene are left out.
     """
-    asked = [e for e in examples if e.task == "qa" and e.scene in scenes and domain in ("", quality.domain(e))]
+    asked = [
+        e
+        for e in examples
+        if e.task == "qa" and e.scene in scenes and domain in ("", quality.domain(e))
+    ]
     known: dict[str, Counter] = defaultdict(Counter)
     rooms: dict[str, dict[str, None]] = defaultdict(dict)
-    roles = {(e.derivation["pair"], e.derivation["role"]): e for e in asked if "pair" in e.derivation}
+    roles = {
+        (e.derivation["pair"], e.derivation["role"]): e for e in asked if "pair" in e.derivation
+    }
     for example in asked:
         known[example.kind][example.answers[0]] += 1
         if "-" not in example.scene:  # edited copies of a room are no other rooms
@@ -174,7 +220,9 @@ def make_pairs(
         role = example.derivation.get("role")
         edited = roles.get((example.derivation.get("pair"), "base" if role == "flip" else "flip"))
         if wrong:
-            found = scene_negatives(example, list(rooms[quality.domain(example)]), world, edited, rng)
+            found = scene_negatives(
+                example, list(rooms[quality.domain(example)]), world, edited, rng
+            )
             pairs += [Pair(example, *wrong, name, type) for type, name in found.items()]
     return pairs
 

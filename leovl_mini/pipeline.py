@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from leovl_mini.geometry import Patches, lift
 from leovl_mini.scene import Scene
 from leovl_mini.segments import masks
-from leovl_mini.tokens import REPRESENTATIONS, CondensedGrid, ObjectTokens, Proxies, SceneTokens, Voxels, voxelise
+from leovl_mini.tokens import (
+    REPRESENTATIONS,
+    CondensedGrid,
+    ObjectTokens,
+    Proxies,
+    SceneTokens,
+    Voxels,
+    voxelise,
+)
 
 
 @dataclass
@@ -27,7 +35,8 @@ class Stages:
 
 @torch.no_grad()
 def run(scene: Scene, encoder: nn.Module, representation: nn.Module) -> Stages:
-    """Perceive, lift, voxelise, make tokens (before positions are added). All must be on one device.
+    """Perceive, lift, voxelise, make tokens (before positions are added). All must be on one
+    device.
 
     Representations that work object by object get the scene's masks, or segments where it has none.
     """
@@ -35,8 +44,18 @@ def run(scene: Scene, encoder: nn.Module, representation: nn.Module) -> Stages:
     features = clock.measure("2D features", encoder, scene.rgb)
     by_object = isinstance(representation, Proxies | ObjectTokens)
     found = clock.measure("masks", masks, scene) if by_object else None
-    patches = clock.measure("lift to 3D", lift, features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=found)
-    kind = next(name for name, module in REPRESENTATIONS.items() if isinstance(representation, module))
+    patches = clock.measure(
+        "lift to 3D",
+        lift,
+        features,
+        scene.depth,
+        scene.intrinsics,
+        scene.camera_to_world,
+        masks=found,
+    )
+    kind = next(
+        name for name, module in REPRESENTATIONS.items() if isinstance(representation, module)
+    )
     if isinstance(representation, CondensedGrid):
         voxels = clock.measure("voxels", representation.voxels, patches)
         tokens = clock.measure("condensed grid", representation.tokens, voxels)

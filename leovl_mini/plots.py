@@ -1,4 +1,6 @@
-"""Static pictures (Matplotlib): what a scene, its features and its tokens look like. Every function returns its figure or axes."""
+"""Static pictures (Matplotlib): what a scene, its features and its tokens look like. Every function
+returns its figure or axes.
+"""
 
 import numpy as np
 import torch
@@ -13,27 +15,37 @@ from leovl_mini.pipeline import Stages
 from leovl_mini.scene import Scene
 from leovl_mini.tokens import SceneTokens, group_mean
 
-DEPTH = LinearSegmentedColormap.from_list("depth", ["#fde725", "#35b779", "#31688e", "#440154"]).with_extremes(bad="white")
+DEPTH = LinearSegmentedColormap.from_list(
+    "depth", ["#fde725", "#35b779", "#31688e", "#440154"]
+).with_extremes(bad="white")
 CUT = 2.1  # metres: what hangs higher (ceilings) is left out of views from above
 
 
 def feature_colours(features: Float[Tensor, "*n C"]) -> Float[Tensor, "*n 3"]:
-    """The first three principal components as red, green, blue in 0..1: similar features get similar colours."""
+    """The first three principal components as red, green, blue in 0..1: similar features get
+    similar colours.
+    """
     flat = features.detach().flatten(0, -2).cpu().double()
     if len(flat) < 4:
         return torch.full((*features.shape[:-1], 3), 0.5)
     centred = flat - flat.mean(0)
     directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -3:].flip(1)
-    directions = directions * directions.gather(0, directions.abs().argmax(0)[None]).sign()  # eigenvectors have no sign
+    directions = (
+        directions * directions.gather(0, directions.abs().argmax(0)[None]).sign()
+    )  # eigenvectors have no sign
     colours = centred @ directions
     low, high = np.quantile(colours.numpy(), [0.02, 0.98], axis=0)
     return (
-        torch.from_numpy(((colours.numpy() - low) / np.maximum(high - low, 1e-9)).clip(0, 1)).float().view(*features.shape[:-1], 3)
+        torch.from_numpy(((colours.numpy() - low) / np.maximum(high - low, 1e-9)).clip(0, 1))
+        .float()
+        .view(*features.shape[:-1], 3)
     )
 
 
 def token_colours(tokens: SceneTokens, patches: Patches) -> Float[Tensor, "K 3"]:
-    """Each token by the mean feature of the patches it was made from: its content, without its position embedding."""
+    """Each token by the mean feature of the patches it was made from: its content, without its
+    position embedding.
+    """
     kept = tokens.source >= 0
     return feature_colours(group_mean(patches.features[kept], tokens.source[kept], len(tokens)))
 
@@ -54,16 +66,25 @@ def show_depth(axes: Axes, depth: Tensor, title: str = "", longest: float | None
 
 
 def top_view(
-    axes: Axes, points: Float[Tensor, "N 3"], colours: Tensor, title: str = "", cell: float = 0.03, cut: float = CUT
+    axes: Axes,
+    points: Float[Tensor, "N 3"],
+    colours: Tensor,
+    title: str = "",
+    cell: float = 0.03,
+    cut: float = CUT,
 ) -> Axes:
-    """Points seen from above: the highest point below ``cut`` metres colours each cell. ``colours`` (N,3) uint8 or 0..1."""
+    """Points seen from above: the highest point below ``cut`` metres colours each cell. ``colours``
+    (N,3) uint8 or 0..1.
+    """
     points, colours = points.detach().cpu().numpy(), colours.cpu().numpy()
     colours = colours / 255 if colours.dtype == np.uint8 else colours
     keep = points[:, 2] < cut
     points, colours = points[keep], colours[keep]
     if not len(points):
         return label_plane(axes, title)
-    order = points[:, 2].argsort(kind="stable")  # low points first: of repeated indices NumPy keeps the last
+    order = points[:, 2].argsort(
+        kind="stable"
+    )  # low points first: of repeated indices NumPy keeps the last
     low = points[:, :2].min(0) - cell
     column, row = ((points[order, :2] - low) / cell).astype(int).T
     image = np.ones((row.max() + 2, column.max() + 2, 3))
@@ -73,8 +94,17 @@ def top_view(
     return label_plane(axes, title)
 
 
-def cells_view(axes: Axes, centers: Float[Tensor, "K 3"], colours: Tensor, size: float, title: str = "", cut: float = CUT) -> Axes:
-    """Voxels or pillars seen from above, each as a square of ``size`` metres; higher ones lie on top."""
+def cells_view(
+    axes: Axes,
+    centers: Float[Tensor, "K 3"],
+    colours: Tensor,
+    size: float,
+    title: str = "",
+    cut: float = CUT,
+) -> Axes:
+    """Voxels or pillars seen from above, each as a square of ``size`` metres; higher ones lie on
+    top.
+    """
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
@@ -82,7 +112,11 @@ def cells_view(axes: Axes, centers: Float[Tensor, "K 3"], colours: Tensor, size:
     order = [i for i in centers[:, 2].argsort().tolist() if centers[i, 2] < cut]
     corner = (centers[:, :2] / size).floor() * size
     squares = [Rectangle(corner[i].tolist(), size, size) for i in order]
-    axes.add_collection(PatchCollection(squares, facecolors=colours[order].numpy(), edgecolors="white", linewidths=0.3))
+    axes.add_collection(
+        PatchCollection(
+            squares, facecolors=colours[order].numpy(), edgecolors="white", linewidths=0.3
+        )
+    )
     axes.autoscale_view()
     return label_plane(axes, title)
 
@@ -99,7 +133,9 @@ def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     """One page: frames, depth, features, and from above the points, the voxels and the grid tokens."""
     shown = np.linspace(0, len(scene) - 1, min(columns, len(scene))).round().astype(int)
     features = feature_colours(stages.features[shown])
-    rows = 3 * 12 / len(shown) * scene.depth.shape[1] / scene.depth.shape[2] + 0.6  # inches that the images take
+    rows = (
+        3 * 12 / len(shown) * scene.depth.shape[1] / scene.depth.shape[2] + 0.6
+    )  # inches that the images take
     figure = Figure(figsize=(14, rows + 5), dpi=70, layout="constrained")
     images, views = figure.subfigures(2, 1, height_ratios=[rows, 5])
     longest = float(scene.depth.max())
@@ -117,17 +153,30 @@ def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     axes = views.subplots(1, 3, sharex=True, sharey=True)
     top_view(axes[0], points, colours, f"{len(points):,} points, below {CUT} m")
     path = scene.camera_to_world[:, :2, 3].cpu()
-    axes[0].plot(path[:, 0], path[:, 1], "o-", color="#d55e00", markersize=3, linewidth=0.8, label="cameras")
+    axes[0].plot(
+        path[:, 0], path[:, 1], "o-", color="#d55e00", markersize=3, linewidth=0.8, label="cameras"
+    )
     axes[0].legend(fontsize=8, loc="upper right")
     title = f"{len(voxels):,} voxels of {voxels.size:.2f} m, below {CUT} m"
     cells_view(axes[1], voxels.centers, feature_colours(voxels.features), voxels.size, title)
     if stages.kind == "grid":
         title = f"{len(tokens):,} grid tokens of {tokens.cell:.2f} m"
-        cells_view(axes[2], tokens.centers, token_colours(tokens, stages.patches), tokens.cell, title, cut=float("inf"))
+        cells_view(
+            axes[2],
+            tokens.centers,
+            token_colours(tokens, stages.patches),
+            tokens.cell,
+            title,
+            cut=float("inf"),
+        )
     else:
-        axes[2].scatter(*tokens.centers[:, :2].cpu().T, c=token_colours(tokens, stages.patches), s=9)
+        axes[2].scatter(
+            *tokens.centers[:, :2].cpu().T, c=token_colours(tokens, stages.patches), s=9
+        )
         label_plane(axes[2], f"{len(tokens):,} {stages.kind} tokens")
     sample = points[:: max(1, len(points) // 100_000), :2].cpu().numpy()
-    low, high = np.quantile(sample, [0.002, 0.998], axis=0)  # a few stray points must not shrink the room
+    low, high = np.quantile(
+        sample, [0.002, 0.998], axis=0
+    )  # a few stray points must not shrink the room
     axes[0].set(xlim=(low[0] - 0.5, high[0] + 0.5), ylim=(low[1] - 0.5, high[1] + 0.5))
     return figure

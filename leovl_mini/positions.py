@@ -1,4 +1,6 @@
-"""Position encodings: height as a rotation of the features, the horizontal position as learnable Fourier features."""
+"""Position encodings: height as a rotation of the features, the horizontal position as learnable
+Fourier features.
+"""
 
 import math
 
@@ -8,14 +10,18 @@ from torch import Tensor, nn
 
 
 def height_rope(
-    features: Float[Tensor, "M C"], height: Float[Tensor, "M"], wavelengths: tuple[float, float] = (0.5, 64.0)
+    features: Float[Tensor, "M C"],
+    height: Float[Tensor, "M"],
+    wavelengths: tuple[float, float] = (0.5, 64.0),
 ) -> Float[Tensor, "M C"]:
-    """Rotate each feature by its height: ``R(z) v`` (LEO-VL, condensed feature grid; Proxy3D, position encoding).
+    """Rotate each feature by its height: ``R(z) v`` (LEO-VL, condensed feature grid; Proxy3D,
+    position encoding).
 
-    Channels i and i + C/2 form a plane, turned by ``2 pi z / wavelength_i``. The wavelengths, in metres, are geometric between
-    the two given ends; both papers leave them open, so these are our choice: 0.5 m tells a seat from a table top, and up to 64 m
-    leaves the slowest quarter of the channels almost unturned up to the ceiling: what is there stays readable beside how high.
-    Same pairing as rotary embeddings in transformers (Llama).
+    Channels i and i + C/2 form a plane, turned by ``2 pi z / wavelength_i``. The wavelengths, in
+    metres, are geometric between the two given ends; both papers leave them open, so these are our
+    choice: 0.5 m tells a seat from a table top, and up to 64 m leaves the slowest quarter of the
+    channels almost unturned up to the ceiling: what is there stays readable beside how high. Same
+    pairing as rotary embeddings in transformers (Llama).
     """
     channels = features.shape[-1]
     if channels % 2:
@@ -29,16 +35,21 @@ def height_rope(
 
 
 class LearnableFourier(nn.Module):
-    """Horizontal position (x, y) in metres to a vector: ``F(x) = MLP([cos(x W^T), sin(x W^T)] / sqrt(D))``.
+    """Horizontal position (x, y) in metres to a vector: ``F(x) = MLP([cos(x W^T), sin(x W^T)] /
+    sqrt(D))``.
 
-    Li et al. 2021, arXiv 2106.02795. W starts at N(0, gamma^-2); gamma, in metres, is our choice, as is the final layer norm: it
-    gives the embedding the scale of the (normalised) features it is added to, or positions would be learned late.
+    Li et al. 2021, arXiv 2106.02795. W starts at N(0, gamma^-2); gamma, in metres, is our choice,
+    as is the final layer norm: it gives the embedding the scale of the (normalised) features it is
+    added to, or positions would be learned late.
     """
 
-    def __init__(self, channels: int, dimensions: int = 2, frequencies: int = 64, gamma: float = 1.0):
+    def __init__(
+        self, channels: int, dimensions: int = 2, frequencies: int = 64, gamma: float = 1.0
+    ):
         super().__init__()
         self.frequencies = nn.Parameter(torch.randn(frequencies, dimensions) / gamma)
-        # No biases: they would outweigh the small Fourier features, and all places would start out alike.
+        # No biases: they would outweigh the small Fourier features, and all places would start out
+        # alike.
         self.mlp = nn.Sequential(
             nn.Linear(2 * frequencies, channels, bias=False),
             nn.GELU(),
@@ -48,15 +59,20 @@ class LearnableFourier(nn.Module):
 
     def forward(self, position: Float[Tensor, "K d"]) -> Float[Tensor, "K C"]:
         phase = position @ self.frequencies.T
-        fourier = torch.cat([phase.cos(), phase.sin()], dim=-1) / math.sqrt(2 * len(self.frequencies))
+        fourier = torch.cat([phase.cos(), phase.sin()], dim=-1) / math.sqrt(
+            2 * len(self.frequencies)
+        )
         return self.mlp(fourier)
 
 
-def sine_encoding(position: Float[Tensor, "K 3"], channels: int, bin: float = 0.1) -> Float[Tensor, "K C"]:
-    """Sines and cosines of x, y and z, rounded to bins of ``bin`` metres (Video-3D-LLM): a third of the channels for each axis.
+def sine_encoding(
+    position: Float[Tensor, "K 3"], channels: int, bin: float = 0.1
+) -> Float[Tensor, "K C"]:
+    """Sines and cosines of x, y and z, rounded to bins of ``bin`` metres (Video-3D-LLM): a third of
+    the channels for each axis.
 
-    Wavelengths grow geometrically from 2 pi to 10,000 x 2 pi bins, as in the Transformer. Scaled to the size of normalised
-    features; channels that three pairs do not fill stay 0.
+    Wavelengths grow geometrically from 2 pi to 10,000 x 2 pi bins, as in the Transformer. Scaled to
+    the size of normalised features; channels that three pairs do not fill stay 0.
     """
     pairs = channels // 6
     if pairs == 0:
@@ -68,11 +84,15 @@ def sine_encoding(position: Float[Tensor, "K 3"], channels: int, bin: float = 0.
 
 
 class PointEmbedding(nn.Module):
-    """A place (x, y, z) in metres to a vector: a two-layer MLP (LLaVA-3D), normalised to the scale of the features."""
+    """A place (x, y, z) in metres to a vector: a two-layer MLP (LLaVA-3D), normalised to the scale
+    of the features.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(3, channels), nn.GELU(), nn.Linear(channels, channels), nn.LayerNorm(channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(3, channels), nn.GELU(), nn.Linear(channels, channels), nn.LayerNorm(channels)
+        )
 
     def forward(self, position: Float[Tensor, "K 3"]) -> Float[Tensor, "K C"]:
         return self.mlp(position)

@@ -1,6 +1,8 @@
-"""What the language model reads: role, the scene tokens, then one or several turns of question and answer (LEO's order).
+"""What the language model reads: role, the scene tokens, then one or several turns of question and
+answer (LEO's order).
 
-Where a situation or a selected spot belongs to the question, it stands in front of it, in words and as a token with a place.
+Where a situation or a selected spot belongs to the question, it stands in front of it, in words and
+as a token with a place.
 """
 
 import math
@@ -16,13 +18,18 @@ ROLE = "You are an AI visual assistant situated in a 3D room."
 SITUATION = "This is what the room holds:"
 STYLES = {  # before the scene; a question; what closes an answer
     "plain": (f"{ROLE} {SITUATION}", " USER: {} ASSISTANT:", ""),
-    "chat": (f"<|im_start|>system\n{ROLE}<|im_end|>\n<|im_start|>user\n{SITUATION}", "\n{}<|im_end|>\n<|im_start|>assistant\n", ""),
+    "chat": (
+        f"<|im_start|>system\n{ROLE}<|im_end|>\n<|im_start|>user\n{SITUATION}",
+        "\n{}<|im_end|>\n<|im_start|>assistant\n",
+        "",
+    ),
 }
 
 
 @dataclass
 class Turn:
-    """The token ids of a question with its answer. Ids from ``answer_start`` on are the answer and its end: they are learned.
+    """The token ids of a question with its answer. Ids from ``answer_start`` on are the answer and
+    its end: they are learned.
 
     ``places`` maps the index of a token to the point (x, y, z) in metres that is added to it.
     """
@@ -48,7 +55,9 @@ def before_scene(style: str = "plain") -> str:
 
 
 def question_text(example: Example, style: str = "plain") -> str:
-    """Everything between the scene tokens and the answer: situation, selected spot, earlier turns, question."""
+    """Everything between the scene tokens and the answer: situation, selected spot, earlier turns,
+    question.
+    """
     ask = style_of(style)[1]
     text = f" {POSE}{AHEAD} {example.situation}" if example.position is not None else ""
     text += f" {SPOT}" if example.spot is not None else ""
@@ -74,8 +83,15 @@ def places_of(example: Example) -> dict[str, tuple[float, float, float]]:
     return places
 
 
-def encode(example: Example, tokenizer: PreTrainedTokenizerBase, style: str = "plain", answer: str | None = "") -> Turn:
-    """Token ids of the question and of ``answer`` (by default the example's first one; None: a question still open)."""
+def encode(
+    example: Example,
+    tokenizer: PreTrainedTokenizerBase,
+    style: str = "plain",
+    answer: str | None = "",
+) -> Turn:
+    """Token ids of the question and of ``answer`` (by default the example's first one; None: a
+    question still open).
+    """
     ids = tokenizer(question_text(example, style), add_special_tokens=False).input_ids
     named = places_of(example)
     marks = {tokenizer.convert_tokens_to_ids(name): point for name, point in named.items()}

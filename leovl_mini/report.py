@@ -1,4 +1,6 @@
-"""What the commands tell and write beside their pictures: tables, rows of measurements, the point cloud."""
+"""What the commands tell and write beside their pictures: tables, rows of measurements, the point
+cloud.
+"""
 
 import json
 import os
@@ -39,8 +41,10 @@ def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(stages.patches):,} lifted, {stages.patches.dropped:,} without enough depth",
         "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:.2f} m",
-        f"{stages.kind} tokens": f"{len(stages.tokens):,}" + (f" of {stages.tokens.cell:.2f} m" if stages.tokens.cell else ""),
-        "extent": " x ".join(f"{x:.1f}" for x in extent.tolist()) + " m (x, y, z; 99 % of the points)",
+        f"{stages.kind} tokens": f"{len(stages.tokens):,}"
+        + (f" of {stages.tokens.cell:.2f} m" if stages.tokens.cell else ""),
+        "extent": " x ".join(f"{x:.1f}" for x in extent.tolist())
+        + " m (x, y, z; 99 % of the points)",
         "seconds": ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items()),
         "peak memory": peak_memory(),
         "device": str(scene.depth.device),
@@ -78,7 +82,8 @@ def write_rows(path: Path, note: dict, key: str, rows: list[dict]) -> None:
 
 def hardware() -> str:
     """The device that measurements were made on, in words."""
-    cores = f"{os.cpu_count()} CPU cores with {torch.backends.cpu.get_cpu_capability()}"  # of which speed depends most
+    # of which speed depends most
+    cores = f"{os.cpu_count()} CPU cores with {torch.backends.cpu.get_cpu_capability()}"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
     return f"{device}, {platform.machine()}, torch {torch.__version__.split('+')[0]}"
 

@@ -1,7 +1,9 @@
-"""SceneDPO and its rivals: equal steps on the same pairs, from one start; then the same questions in the domain and outside it.
+"""SceneDPO and its rivals: equal steps on the same pairs, from one start; then the same questions
+in the domain and outside it.
 
-The start knows one domain, with a strong prior on its answers, and rivals learn from that domain alone. Nothing that is asked
-afterwards was learned from: other rooms of the domain and of others, reversed priors, colours in new categories, minimal edits.
+The start knows one domain, with a strong prior on its answers, and rivals learn from that domain
+alone. Nothing that is asked afterwards was learned from: other rooms of the domain and of others,
+reversed priors, colours in new categories, minimal edits.
 """
 
 import dataclasses
@@ -49,27 +51,53 @@ Values = dict[str, list[tuple[str, float]]]  # {measure: (room, value) of every 
 
 
 def post_train(
-    model: LeoVL, pairs: Sequence[Pair], seen: Seen, method: str = "scenedpo", steps: int = 200, rate: float = 1e-4,
-    rooms: int = 8, seed: int = 0, beta_a: float = 0.1, beta_s: float = 0.1, augment: bool = True,
-    checkpoint: Path | None = None, **options,
-) -> list[float]:  # fmt: skip
-    """Train a tuned model by one of ``METHODS``; returns the loss of every step. ``options`` are those of ``train_steps``.
+    model: LeoVL,
+    pairs: Sequence[Pair],
+    seen: Seen,
+    method: str = "scenedpo",
+    steps: int = 200,
+    rate: float = 1e-4,
+    rooms: int = 8,
+    seed: int = 0,
+    beta_a: float = 0.1,
+    beta_s: float = 0.1,
+    augment: bool = True,
+    checkpoint: Path | None = None,
+    **options,
+) -> list[float]:
+    """Train a tuned model by one of ``METHODS``; returns the loss of every step. ``options`` are
+    those of ``train_steps``.
 
-    With ``checkpoint`` it goes on where it stopped; ``model`` must then be the one it started from, which is the reference.
+    With ``checkpoint`` it goes on where it stopped; ``model`` must then be the one it started from,
+    which is the reference.
     """
     if method not in METHODS:
         raise CaptureError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
-    lessons = PairLessons(model, seen, pairs, rooms, seed, turn=augment, plain=0.3 if augment else 1.0)
-    preference = partial(preference_loss, reference=Reference(model), beta_a=beta_a, beta_s=beta_s, **METHODS[method])
+    lessons = PairLessons(
+        model, seen, pairs, rooms, seed, turn=augment, plain=0.3 if augment else 1.0
+    )
+    preference = partial(
+        preference_loss, reference=Reference(model), beta_a=beta_a, beta_s=beta_s, **METHODS[method]
+    )
     loss = {"sft": sft_loss, "grpo": grpo_loss}.get(method, preference)
     return train_steps(model, lessons, steps, loss, rate=rate, checkpoint=checkpoint, **options)
 
 
 def prefer(
-    start: Path, pairs: Sequence[Pair], seen: Seen, out: Path, method: str = "scenedpo", steps: int = 200, seed: int = 0,
-    rate: float = 5e-4, beta: float = 0.5, held: Sequence[Pair] = (), quiet: bool = False,
-) -> tuple[LeoVL, dict]:  # fmt: skip
-    """Post-train the weights ``start`` and write them to ``out``: (model, note with the contrasts of ``held`` over time).
+    start: Path,
+    pairs: Sequence[Pair],
+    seen: Seen,
+    out: Path,
+    method: str = "scenedpo",
+    steps: int = 200,
+    seed: int = 0,
+    rate: float = 5e-4,
+    beta: float = 0.5,
+    held: Sequence[Pair] = (),
+    quiet: bool = False,
+) -> tuple[LeoVL, dict]:
+    """Post-train the weights ``start`` and write them to ``out``: (model, note with the contrasts
+    of ``held`` over time).
 
     ``beta`` is that of both contrasts. An interrupted run goes on where it stopped.
     """
@@ -78,22 +106,48 @@ def prefer(
     checkpoint = out.with_suffix(".checkpoint")
     command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
     command += f" --rate {rate} --beta {beta} --seed {seed}"
-    dynamics = Progress(out.with_suffix(".progress.json"), lambda model: contrasts(model, held, seen), {"command": command})
+    dynamics = Progress(
+        out.with_suffix(".progress.json"),
+        lambda model: contrasts(model, held, seen),
+        {"command": command},
+    )
     if not dynamics.scores:
         dynamics.watch(model, 0) if held else dynamics.write({})
     losses = post_train(
-        model, pairs, seen, method, steps, rate, seed=seed, beta_a=beta, beta_s=beta, checkpoint=checkpoint,
-        every=max(steps // 8, 1), warmup=min(50, steps // 5), quiet=quiet, watch=dynamics.watch if held else None,
-    )  # fmt: skip
-    made = {"method": method, "command": command, "steps": steps, "seed": seed, "hardware": hardware()}
+        model,
+        pairs,
+        seen,
+        method,
+        steps,
+        rate,
+        seed=seed,
+        beta_a=beta,
+        beta_s=beta,
+        checkpoint=checkpoint,
+        every=max(steps // 8, 1),
+        warmup=min(50, steps // 5),
+        quiet=quiet,
+        watch=dynamics.watch if held else None,
+    )
+    made = {
+        "method": method,
+        "command": command,
+        "steps": steps,
+        "seed": seed,
+        "hardware": hardware(),
+    }
     made["minutes"] = dynamics.minutes()
     save_weights(model, out, {k: str(v) for k, v in made.items()})
     for file in (checkpoint, dynamics.file):
         file.unlink(missing_ok=True)
-    return model.eval(), {**made, "losses": [round(v, 4) for v in losses], "dynamics": dynamics.scores}
+    return model.eval(), {
+        **made,
+        "losses": [round(v, 4) for v in losses],
+        "dynamics": dynamics.scores,
+    }
 
 
-# -- what is asked ---------------------------------------------------------------------------------------------------------------
+# -- what is asked ---------------------------------------------------------------------------------
 
 
 def spread(items: Sequence, count: int) -> list:
@@ -102,70 +156,130 @@ def spread(items: Sequence, count: int) -> list:
 
 
 def exam(
-    rooms: Corpus, features: FeatureCache, world: Callable[[str], World], kinds: set[str], domain: str, questions: int
-) -> tuple[Sets, list[Pair]]:  # fmt: skip
-    """At most ``questions`` in every set, about rooms kept for testing; half as many pairs for each type of wrong scene."""
+    rooms: Corpus,
+    features: FeatureCache,
+    world: Callable[[str], World],
+    kinds: set[str],
+    domain: str,
+    questions: int,
+) -> tuple[Sets, list[Pair]]:
+    """At most ``questions`` in every set, about rooms kept for testing; half as many pairs for each
+    type of wrong scene.
+    """
     test, reverse, novel, edits = (
         [e for e in rooms.examples(split) if e.kind in kinds and e.scene in features]
         for split in ("test", "reversed-test", "novel", "pairs-test")
     )
-    sets = {name: [e for e in test if domain_of(e) == name] for name in sorted({domain_of(e) for e in test})}
-    sets |= {name: [e for e in some if domain_of(e) == domain] for name, some in (("reversed", reverse), ("novel", novel))}
+    sets = {
+        name: [e for e in test if domain_of(e) == name]
+        for name in sorted({domain_of(e) for e in test})
+    }
+    sets |= {
+        name: [e for e in some if domain_of(e) == domain]
+        for name, some in (("reversed", reverse), ("novel", novel))
+    }
     sets["absent"] = [e for e in test if e.kind == "existence" and e.answers[0] == "no"]
     sets = {name: spread(some, questions) for name, some in sets.items()}
-    for name, inside in (("edits", True), ("edits elsewhere", False)):  # three questions each, which stay together
+    for name, inside in (
+        ("edits", True),
+        ("edits elsewhere", False),
+    ):  # three questions each, which stay together
         some = [e for e in edits if (domain_of(e) == domain) == inside]
         whole = spread(sorted({e.derivation["pair"] for e in some}), questions // 3)
         sets[name] = [e for e in some if e.derivation["pair"] in whole]
     held = make_pairs([*test, *edits], world, features.file_of, domain)
-    pairs = [p for type in TYPES for p in spread([p for p in held if p.type == type], questions // 2)]
+    pairs = [
+        p for type in TYPES for p in spread([p for p in held if p.type == type], questions // 2)
+    ]
     return {name: some for name, some in sets.items() if some}, pairs
 
 
 def measure(model: LeoVL, seen: Seen, sets: Sets, pairs: Sequence[Pair], domain: str) -> Values:
-    """Everything that the table is made of, not yet averaged. "wrong scene": the domain's questions, about another room."""
+    """Everything that the table is made of, not yet averaged. "wrong scene": the domain's
+    questions, about another room.
+    """
     values: dict[str, list] = {}
     for name, examples in {**sets, "wrong scene": sets[domain]}.items():
-        shown = scenes_for(name if name == "wrong scene" else "scene", seen, (e.scene for e in examples))
+        shown = scenes_for(
+            name if name == "wrong scene" else "scene", seen, (e.scene for e in examples)
+        )
         said = predict(model, shown, examples)
         for label, score in (("EM", exact_match), ("EM-R", exact_match_refined)):
-            values[f"{label}, {name}"] = [(e.scene, score(s, e.answers)) for s, e in zip(said, examples, strict=True)]
+            values[f"{label}, {name}"] = [
+                (e.scene, score(s, e.answers)) for s, e in zip(said, examples, strict=True)
+            ]
         if name == "absent":
-            values["hallucination"] = [(e.scene, normalise(s) == "yes") for s, e in zip(said, examples, strict=True)]
+            values["hallucination"] = [
+                (e.scene, normalise(s) == "yes") for s, e in zip(said, examples, strict=True)
+            ]
         if name.startswith("edits"):
             outcomes = edit_outcomes(said, examples)
             for i, label in enumerate(("pair accuracy", "invariance")):
-                values[f"{label}, {name}"] = [(pair.split("/")[0], outcome[i]) for pair, outcome in outcomes.items()]
+                values[f"{label}, {name}"] = [
+                    (pair.split("/")[0], outcome[i]) for pair, outcome in outcomes.items()
+                ]
     right, wrong_answer, wrong_scene = contrast_log_probs(model, pairs, seen)
-    found = {"answer contrast": right > wrong_answer, "scene contrast": right > wrong_scene, "gap in nats": right - wrong_scene}
+    found = {
+        "answer contrast": right > wrong_answer,
+        "scene contrast": right > wrong_scene,
+        "gap in nats": right - wrong_scene,
+    }
     for label, row in found.items():
         for pair, value in zip(pairs, row.tolist(), strict=True):
             values.setdefault(f"{label}, {pair.type}", []).append((pair.example.scene, value))
-    return {name: [(scene.split("-")[0], round(float(v), 4)) for scene, v in some] for name, some in values.items()}
+    return {
+        name: [(scene.split("-")[0], round(float(v), 4)) for scene, v in some]
+        for name, some in values.items()
+    }
 
 
-# -- the experiment --------------------------------------------------------------------------------------------------------------
+# -- the experiment --------------------------------------------------------------------------------
 
 
 def rivals(
-    corpus: Path, cache: Path, start: Path, out: Path, methods: Sequence[str] = RIVALS, seeds: int = 3, steps: int = 200,
-    rate: float = 5e-4, beta: float = 0.5, questions: int = 200, domain: str = "scannet", split: str = "skewed-train",
+    corpus: Path,
+    cache: Path,
+    start: Path,
+    out: Path,
+    methods: Sequence[str] = RIVALS,
+    seeds: int = 3,
+    steps: int = 200,
+    rate: float = 5e-4,
+    beta: float = 0.5,
+    questions: int = 200,
+    domain: str = "scannet",
+    split: str = "skewed-train",
     quiet: bool = False,
-) -> dict:  # fmt: skip
-    """The whole experiment in the folder ``out``: ``pairs.jsonl``; weights and values of every run, such as ``scenedpo-0.json``;
-    and the table, ``rivals.json``. What is there already is not done again.
+) -> dict:
+    """The whole experiment in the folder ``out``: ``pairs.jsonl``; weights and values of every run,
+    such as ``scenedpo-0.json``; and the table, ``rivals.json``. What is there already is not done
+    again.
 
-    Pairs come from ``split`` and the minimal edits among its rooms, with the start's own wrong answers first.
+    Pairs come from ``split`` and the minimal edits among its rooms, with the start's own wrong
+    answers first.
     """
     if unknown := set(methods) - set(RIVALS):
         raise CaptureError(f"unknown method {', '.join(unknown)}; choose from: {', '.join(RIVALS)}")
-    rooms, features, model = Corpus(corpus), FeatureCache(cache), load_weights(start, pick_device("auto"))
+    rooms, features, model = (
+        Corpus(corpus),
+        FeatureCache(cache),
+        load_weights(start, pick_device("auto")),
+    )
     refuse_other_features(features, model.preset)
-    settings = {"start": start.name, "steps": steps, "rate": rate, "beta": beta, "questions": questions, "domain": domain,
-                "split": split}  # fmt: skip
+    settings = {
+        "start": start.name,
+        "steps": steps,
+        "rate": rate,
+        "beta": beta,
+        "questions": questions,
+        "domain": domain,
+        "split": split,
+    }
     note = out / "settings.json"
     if note.exists() and json.loads(note.read_text()) != settings:
-        raise FileExistsError(f"{out} holds runs with other settings ({note.read_text().strip()}); choose another place")
+        raise FileExistsError(
+            f"{out} holds runs with other settings ({note.read_text().strip()}); choose another place"
+        )
     write(note, settings)
 
     def seen(name: str):
@@ -173,25 +287,41 @@ def rivals(
         return dataclasses.replace(found, tokens=moved(found.tokens, model.volume.device))
 
     world = worlds(rooms)
-    own, edited = ([e for e in taught(rooms, s) if domain_of(e) == domain and e.task == "qa"] for s in (split, "pairs-train"))
+    own, edited = (
+        [e for e in taught(rooms, s) if domain_of(e) == domain and e.task == "qa"]
+        for s in (split, "pairs-train")
+    )
     kinds = {e.kind for e in own}
     if not kinds:
         raise CaptureError(f"{corpus} has no questions of split {split} and domain {domain}")
     if not (out / "pairs.jsonl").exists():
         asked = [e for e in (*own, *edited) if e.kind in kinds and e.scene in features]
-        save_pairs(make_pairs(asked, world, features.file_of, domain, own_answers(model, seen, asked)), out / "pairs.jsonl")
+        save_pairs(
+            make_pairs(asked, world, features.file_of, domain, own_answers(model, seen, asked)),
+            out / "pairs.jsonl",
+        )
     pairs = load_pairs(out / "pairs.jsonl")
     sets, held = exam(rooms, features, world, kinds, domain, questions)
-    runs = {out / f"{m.replace(' ', '-')}-{s}.json": (m, s) for s in range(seeds) for m in methods if s == 0 or m != "baseline"}
+    runs = {
+        out / f"{m.replace(' ', '-')}-{s}.json": (m, s)
+        for s in range(seeds)
+        for m in methods
+        if s == 0 or m != "baseline"
+    }
     for file, (method, seed) in tqdm(runs.items(), unit="run", disable=quiet):
         if file.exists():
             continue
         trained, made = model, {"method": method, "seed": seed}
         if method != "baseline":
             where, watched = file.with_suffix(".safetensors"), spread(held, 60)
-            trained, made = prefer(start, pairs, seen, where, method, steps, seed, rate, beta, watched, quiet)
+            trained, made = prefer(
+                start, pairs, seen, where, method, steps, seed, rate, beta, watched, quiet
+            )
         write(file, {**made, "values": measure(trained, seen, sets, held, domain)})
-    counts = {"pairs": Counter(p.type for p in pairs), "wrong answers": Counter(p.reason for p in pairs)}
+    counts = {
+        "pairs": Counter(p.type for p in pairs),
+        "wrong answers": Counter(p.reason for p in pairs),
+    }
     command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps} --rate {rate}"
     command += f" --beta {beta} --questions {questions} --domain {domain} --split {split}"
     command += "" if tuple(methods) == RIVALS else f' --methods "{",".join(methods)}"'
@@ -209,17 +339,27 @@ def write(file: Path, content: dict) -> None:
 def summarised(runs: Sequence[dict]) -> dict[str, dict]:
     """{method: {"measures": {measure: row}, "dynamics": one list for each seed}}.
 
-    A row: the mean over seeds and questions with its 95 % interval over rooms; "seeds", the mean of each; and "gain", the
-    difference from the baseline on the same questions, with its interval.
+    A row: the mean over seeds and questions with its 95 % interval over rooms; "seeds", the mean of
+    each; and "gain", the difference from the baseline on the same questions, with its interval.
     """
     table: dict[str, dict] = {}
     base = next((r["values"] for r in runs if r["method"] == "baseline"), None)
     for method in dict.fromkeys(r["method"] for r in runs):
         same = [r for r in runs if r["method"] == method]
-        table[method] = {"measures": {}, "dynamics": [r["dynamics"] for r in same if "dynamics" in r]}
+        table[method] = {
+            "measures": {},
+            "dynamics": [r["dynamics"] for r in same if "dynamics" in r],
+        }
         for name, first in same[0]["values"].items():
-            scores, where = np.array([[v for _, v in r["values"][name]] for r in same]), [room for room, _ in first]
-            row = {"questions": len(where), **interval(scores.mean(0), where), "seeds": scores.mean(1).round(4).tolist()}
+            scores, where = (
+                np.array([[v for _, v in r["values"][name]] for r in same]),
+                [room for room, _ in first],
+            )
+            row = {
+                "questions": len(where),
+                **interval(scores.mean(0), where),
+                "seeds": scores.mean(1).round(4).tolist(),
+            }
             if base and method != "baseline":
                 row["gain"] = interval(scores.mean(0) - [v for _, v in base[name]], where)
             table[method]["measures"][name] = row
@@ -227,4 +367,7 @@ def summarised(runs: Sequence[dict]) -> dict[str, dict]:
 
 
 def interval(values: np.ndarray, where: Sequence[str]) -> dict[str, float]:
-    return {k: round(v, 4) for k, v in zip(("mean", "low", "high"), clustered_bootstrap(values, where), strict=True)}
+    return {
+        k: round(v, 4)
+        for k, v in zip(("mean", "low", "high"), clustered_bootstrap(values, where), strict=True)
+    }

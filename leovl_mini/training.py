@@ -19,7 +19,7 @@ from leovl_mini.checkpoints import restore, save_checkpoint
 from leovl_mini.lessons import Batch, Lessons
 from leovl_mini.model import LeoVL
 
-# -- the loop --------------------------------------------------------------------------------------------------------------------
+# -- the loop --------------------------------------------------------------------------------------
 
 
 def learning_rate(step: int, steps: int, warmup: int) -> float:
@@ -30,19 +30,34 @@ def learning_rate(step: int, steps: int, warmup: int) -> float:
 
 
 def train_steps(
-    model: LeoVL, lessons: Lessons, steps: int, loss: Callable[[LeoVL, Batch], Tensor], rate: float = 1e-3, warmup: int = 50,
-    decay: float = 0.05, clip: float = 1.0, bf16: bool = False, accumulate: int = 1, checkpoint: Path | None = None,
-    every: int = 200, quiet: bool = False, watch: Callable[[LeoVL, int], None] | None = None,
-    per: str = "sequence", workers: int | None = None, muon: bool = False,
-) -> list[float]:  # fmt: skip
-    """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint`` it goes on where it stopped.
-    ``muon``: and Muon, see ``optimizers_of``.
+    model: LeoVL,
+    lessons: Lessons,
+    steps: int,
+    loss: Callable[[LeoVL, Batch], Tensor],
+    rate: float = 1e-3,
+    warmup: int = 50,
+    decay: float = 0.05,
+    clip: float = 1.0,
+    bf16: bool = False,
+    accumulate: int = 1,
+    checkpoint: Path | None = None,
+    every: int = 200,
+    quiet: bool = False,
+    watch: Callable[[LeoVL, int], None] | None = None,
+    per: str = "sequence",
+    workers: int | None = None,
+    muon: bool = False,
+) -> list[float]:
+    """AdamW with warm-up, cosine and clipping; returns the loss of every step. With ``checkpoint``
+    it goes on where it stopped. ``muon``: and Muon, see ``optimizers_of``.
 
-    ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower with it. ``accumulate``: the
-    rooms of a step are read in so many parts, in less memory; under torchrun or accelerate launch each process reads its own.
-    Answers (``per`` "token": their words) weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of
-    each part. ``watch`` is called with the model and the number of steps done, ``every`` so many steps and at the end. ``workers``:
-    so many processes draw the next batches while the model learns; by default none on a CPU, up to 8 for a GPU.
+    ``bf16`` is for GPUs and for CPUs with AMX or AVX512-BF16; other CPUs are 5 to 10 times slower
+    with it. ``accumulate``: the rooms of a step are read in so many parts, in less memory; under
+    torchrun or accelerate launch each process reads its own. Answers (``per`` "token": their words)
+    weigh the same whatever the parts; ratios inside a loss (``alignment_loss``) are those of each
+    part. ``watch`` is called with the model and the number of steps done, ``every`` so many steps
+    and at the end. ``workers``: so many processes draw the next batches while the model learns; by
+    default none on a CPU, up to 8 for a GPU.
     """
     here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
     if (parts := accumulate * here.num_processes) > lessons.rooms:
@@ -56,14 +71,28 @@ def train_steps(
     if workers is None:
         workers = min(8, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
     if workers:
-        torch.multiprocessing.set_sharing_strategy("file_system")  # a batch holds more tensors than a process may open files
-    draw = {"collate_fn": lambda key: lessons.batch(*key), "generator": torch.Generator()}  # its own: resuming stays exact
+        torch.multiprocessing.set_sharing_strategy(
+            "file_system"
+        )  # a batch holds more tensors than a process may open files
+    draw = {
+        "collate_fn": lambda key: lessons.batch(*key),
+        "generator": torch.Generator(),
+    }  # its own: resuming stays exact
     batches = iter(DataLoader(order, batch_size=None, num_workers=workers, **draw))
-    bar = tqdm(range(len(history), steps), initial=len(history), total=steps, unit="step", disable=quiet, mininterval=5)
+    bar = tqdm(
+        range(len(history), steps),
+        initial=len(history),
+        total=steps,
+        unit="step",
+        disable=quiet,
+        mininterval=5,
+    )
     for step in bar:
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = rate * learning_rate(step, steps, warmup)
-        torch.manual_seed(1_000_000 * lessons.seed + step)  # what a loss draws is the same after an interruption
+        torch.manual_seed(
+            1_000_000 * lessons.seed + step
+        )  # what a loss draws is the same after an interruption
         model.zero_grad()
         sums = []
         for _ in mine:
@@ -88,28 +117,45 @@ def train_steps(
     return history
 
 
-def optimizers_of(model: LeoVL, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
-    """AdamW for everything that is trained, or, with ``muon``, for all but the matrices of linear layers. These then take Muon's
-    steps, about as long in every direction (Keller Jordan 2024; altogether as long as AdamW's: Liu et al. 2025, arXiv 2502.16982).
+def optimizers_of(
+    model: LeoVL, rate: float, decay: float, muon: bool
+) -> list[torch.optim.Optimizer]:
+    """AdamW for everything that is trained, or, with ``muon``, for all but the matrices of linear
+    layers. These then take Muon's steps, about as long in every direction (Keller Jordan 2024;
+    altogether as long as AdamW's: Liu et al. 2025, arXiv 2502.16982).
     """
     head = model.language.get_output_embeddings()
-    layers = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m is not head} if muon else set()
+    layers = (
+        {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m is not head}
+        if muon
+        else set()
+    )
     trained = [p for p in model.parameters() if p.requires_grad]
-    adamw = torch.optim.AdamW([p for p in trained if p not in layers], rate, betas=(0.9, 0.99), weight_decay=decay)
+    adamw = torch.optim.AdamW(
+        [p for p in trained if p not in layers], rate, betas=(0.9, 0.99), weight_decay=decay
+    )
     matrices = [p for p in trained if p in layers]
-    return [adamw, torch.optim.Muon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw")] if muon else [adamw]
+    return (
+        [adamw, torch.optim.Muon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw")]
+        if muon
+        else [adamw]
+    )
 
 
 def mean_over_answers(trained: list[torch.nn.Parameter], sums: list[tuple[Tensor, int]]) -> float:
-    """From the loss summed over the answers of each part, here and in other processes, to the mean: of loss and gradients."""
-    total, weight = reduce(torch.tensor(sums, dtype=torch.float64, device=trained[0].device).sum(0), "sum").tolist()
+    """From the loss summed over the answers of each part, here and in other processes, to the mean:
+    of loss and gradients.
+    """
+    total, weight = reduce(
+        torch.tensor(sums, dtype=torch.float64, device=trained[0].device).sum(0), "sum"
+    ).tolist()
     for p in trained:
         if p.grad is not None:
             p.grad = reduce(p.grad, "sum") / weight
     return total / weight
 
 
-# -- what is learned -------------------------------------------------------------------------------------------------------------
+# -- what is learned -------------------------------------------------------------------------------
 
 
 def answer_loss(model: LeoVL, batch: Batch, per: str = "sequence") -> Tensor:
@@ -118,9 +164,11 @@ def answer_loss(model: LeoVL, batch: Batch, per: str = "sequence") -> Tensor:
 
 
 def place_loss(model: LeoVL, points: int = 256) -> Tensor:
-    """A position must say its own coordinates: ``F(x, y)`` against the embeddings of the words "x 1.5" and "y -0.5" (ours).
+    """A position must say its own coordinates: ``F(x, y)`` against the embeddings of the words "x
+    1.5" and "y -0.5" (ours).
 
-    0 for tokenizers that spell numbers digit by digit, SmolLM2's and Qwen's: there is no word to match.
+    0 for tokenizers that spell numbers digit by digit, SmolLM2's and Qwen's: there is no word to
+    match.
     """
     tokenizer, values = model.tokenizer, [f"{v / 2:.1f}" for v in range(-9, 10)]
     table = model.language.get_input_embeddings().weight
@@ -140,10 +188,11 @@ def place_loss(model: LeoVL, points: int = 256) -> Tensor:
 
 
 def alignment_loss(model: LeoVL, batch: Batch, plain: float = 0.25) -> Tensor:
-    """Squared distance between projected image tokens and the sums of the words for the objects they show (ours).
+    """Squared distance between projected image tokens and the sums of the words for the objects
+    they show (ours).
 
-    Relative to the length of these sums. Every thing counts the same, however many tokens show it. Floor and walls should say
-    nothing; such a token counts ``plain`` of a mean one.
+    Relative to the length of these sums. Every thing counts the same, however many tokens show it.
+    Floor and walls should say nothing; such a token counts ``plain`` of a mean one.
     """
     said = model.content(batch.scenes).float()
     with torch.no_grad():
@@ -158,15 +207,26 @@ def symbolic_loss(model: LeoVL, batch: Batch) -> Tensor:
     return answer_loss(model, batch, per="token") + 0.1 * place_loss(model)
 
 
-def tuning_loss(model: LeoVL, batch: Batch, per: str = "token", align: float = 1.0, in_words: float = 0.0) -> Tensor:
-    """``per``: averaged by "token", captions and lists teach with every word that must be looked up; by "sequence", every answer
-    counts the same, and short ones profit. ``in_words``: the share of steps in which rooms are shown in words, with perfect eyes:
-    what was learned on paper must last."""
+def tuning_loss(
+    model: LeoVL, batch: Batch, per: str = "token", align: float = 1.0, in_words: float = 0.0
+) -> Tensor:
+    """``per``: averaged by "token", captions and lists teach with every word that must be looked
+    up; by "sequence", every answer counts the same, and short ones profit. ``in_words``: the share
+    of steps in which rooms are shown in words, with perfect eyes: what was learned on paper must
+    last.
+    """
     shown = dataclasses.replace(batch, scenes=batch.words) if torch.rand(()) < in_words else batch
-    return answer_loss(model, shown, per) + align * alignment_loss(model, batch) + 0.1 * place_loss(model)
+    return (
+        answer_loss(model, shown, per)
+        + align * alignment_loss(model, batch)
+        + 0.1 * place_loss(model)
+    )
 
 
 def blind_loss(model: LeoVL, batch: Batch, per: str = "token", in_words: float = 0.0) -> Tensor:
     """The control: the same questions about scenes of which nothing is seen."""
-    scenes = [dataclasses.replace(s, features=s.features[:0], centers=s.centers[:0], points=None) for s in batch.scenes]
+    scenes = [
+        dataclasses.replace(s, features=s.features[:0], centers=s.centers[:0], points=None)
+        for s in batch.scenes
+    ]
     return answer_loss(model, dataclasses.replace(batch, scenes=scenes), per)

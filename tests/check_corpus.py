@@ -1,4 +1,6 @@
-"""Ask the independent solver about every raw example of a corpus: python tests/check_corpus.py CORPUS"""
+"""Ask the independent solver about every raw example of a corpus: python tests/check_corpus.py
+CORPUS
+"""
 
 import dataclasses
 import json
@@ -19,10 +21,16 @@ def check(folder: Path) -> tuple[Counter, list[str]]:
             example = json.loads(line)
             name = example["scene"]
             if name not in rooms:
-                boxes = [json.loads(json.dumps(dataclasses.asdict(o))) for o in corpus.scene(name).objects]
+                boxes = [
+                    json.loads(json.dumps(dataclasses.asdict(o)))
+                    for o in corpus.scene(name).objects
+                ]
                 rooms[name] = boxes, [dataclasses.asdict(a) for a in corpus.areas(name)]
             counts[example["task"]] += 1
-            problems += [f"{example['id']} {example['kind']}: {problem}" for problem in solve(example, *rooms[name])]
+            problems += [
+                f"{example['id']} {example['kind']}: {problem}"
+                for problem in solve(example, *rooms[name])
+            ]
     return counts, problems
 
 

@@ -1,4 +1,6 @@
-"""Shared fixtures. Real captures lie outside the repository: point LEOVL_REAL_DATA at them, or the tests that use them skip."""
+"""Shared fixtures. Real captures lie outside the repository: point LEOVL_REAL_DATA at them, or the
+tests that use them skip.
+"""
 
 import os
 from pathlib import Path
@@ -16,9 +18,15 @@ settings.load_profile("repeatable")
 @pytest.fixture(scope="session")
 def hololens_room() -> Path:
     """A real RGB-D capture of 40 frames."""
-    path = Path(os.environ.get("LEOVL_REAL_DATA", ROOT.parent / "shared")) / "real_rgbd" / "hololens_room"
+    path = (
+        Path(os.environ.get("LEOVL_REAL_DATA", ROOT.parent / "shared"))
+        / "real_rgbd"
+        / "hololens_room"
+    )
     if not path.is_dir():
-        pytest.skip(f"no real capture at {path}; set LEOVL_REAL_DATA to a folder that holds real_rgbd/hololens_room")
+        pytest.skip(
+            f"no real capture at {path}; set LEOVL_REAL_DATA to a folder that holds real_rgbd/hololens_room"
+        )
     return path
 
 
@@ -32,5 +40,7 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_llama(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"})
+        patch.setitem(
+            PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"}
+        )
         yield folder

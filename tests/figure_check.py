@@ -1,7 +1,8 @@
-"""Checks every figure that a notebook draws. The tests run this file at the start of a kernel, with FIGURE_REPORT set.
+"""Checks every figure that a notebook draws. The tests run this file at the start of a kernel, with
+FIGURE_REPORT set.
 
-A figure must not be blank, and every axes that shows ticks must name its axes. The findings go to the file FIGURE_REPORT, one
-line per figure: "ok", or what is missing.
+A figure must not be blank, and every axes that shows ticks must name its axes. The findings go to
+the file FIGURE_REPORT, one line per figure: "ok", or what is missing.
 """
 
 import functools
@@ -18,7 +19,9 @@ def faults(canvas: FigureCanvasAgg) -> list[str]:
         if not axes.get_visible() or not axes.axison or axes.get_label() == "<colorbar>":
             continue
         for axis in (axes.xaxis, axes.yaxis):
-            ticks = [label for label in axis.get_ticklabels() if label.get_text() and label.get_visible()]
+            ticks = [
+                label for label in axis.get_ticklabels() if label.get_text() and label.get_visible()
+            ]
             if ticks and not axis.get_label().get_text():
                 found.append(f"axes '{axes.get_title()}' has no label on its {axis.axis_name} axis")
     return found

@@ -1,4 +1,6 @@
-"""Rooms and recordings that several tests share, made once; and geometry that shares no code with the package."""
+"""Rooms and recordings that several tests share, made once; and geometry that shares no code with
+the package.
+"""
 
 import dataclasses
 import json
@@ -38,7 +40,9 @@ class Pair(NamedTuple):
 
 
 def quickly(make: Callable) -> Callable:
-    """Without the checks of types, which take longer than the rooms; other tests call the same functions checked."""
+    """Without the checks of types, which take longer than the rooms; other tests call the same
+    functions checked.
+    """
 
     def unchecked(*arguments):
         before = jaxtyping.config.jaxtyping_disable
@@ -86,7 +90,9 @@ def pairs() -> list[Pair]:
     """Edited copies of some of the recordings."""
     made = []
     for recorded in [recording(domain, number) for number in range(2) for domain in DOMAINS]:
-        scenes, examples = edit_pairs(recorded.room, recorded.domain, recorded.scene, recorded.examples, recorded.number)
+        scenes, examples = edit_pairs(
+            recorded.room, recorded.domain, recorded.scene, recorded.examples, recorded.number
+        )
         if scenes:
             made.append(Pair(recorded, *scenes, examples))
     return made
@@ -94,8 +100,14 @@ def pairs() -> list[Pair]:
 
 def disagreements(examples: list[Example], objects: list[Object], areas: list[Area]) -> list[str]:
     """What the solver holds against examples of one room."""
-    boxes, floor = ([json.loads(json.dumps(dataclasses.asdict(x))) for x in some] for some in (objects, areas))
-    return [f"{e.id} {e.kind}: {problem}" for e in examples for problem in solve(json.loads(dumps(e)), boxes, floor)]
+    boxes, floor = (
+        [json.loads(json.dumps(dataclasses.asdict(x))) for x in some] for some in (objects, areas)
+    )
+    return [
+        f"{e.id} {e.kind}: {problem}"
+        for e in examples
+        for problem in solve(json.loads(dumps(e)), boxes, floor)
+    ]
 
 
 def turn(points: np.ndarray, yaw: float) -> np.ndarray:
@@ -144,9 +156,15 @@ def intersections(room: Room) -> list[tuple[Object, Object]]:
 
 def host_of(room: Room, item: Object) -> tuple[str, Object] | None:
     """The relation that an object's attributes name, and the object it names."""
-    named = [(name, item.attributes[name]) for name in ("on", "under", "inside") if name in item.attributes]
+    named = [
+        (name, item.attributes[name])
+        for name in ("on", "under", "inside")
+        if name in item.attributes
+    ]
     assert len(named) < 2, (room.seed, item)
-    return (named[0][0], next(o for o in room.objects if o.id == int(named[0][1]))) if named else None
+    return (
+        (named[0][0], next(o for o in room.objects if o.id == int(named[0][1]))) if named else None
+    )
 
 
 def area_of(room: Room, item: Object) -> Area:
@@ -164,7 +182,9 @@ def inside_areas(room: Room) -> list[np.ndarray]:
 
 
 def pieces(room: Room, radius: float = 0.18) -> np.ndarray:
-    """The number of the connected piece of free floor at each point of ``floor``, 0 where walls or furniture are too near."""
+    """The number of the connected piece of free floor at each point of ``floor``, 0 where walls or
+    furniture are too near.
+    """
     points = floor(room)
     free = np.ones(points.shape[:2], bool)
     walls = [Object(0, "wall", part.center, part.size) for part in room.walls]
@@ -176,12 +196,18 @@ def pieces(room: Room, radius: float = 0.18) -> np.ndarray:
 
 
 def flood(free: np.ndarray) -> np.ndarray:
-    """Number the connected pieces (4 neighbours) of a mask: every cell takes the largest number that reaches it."""
+    """Number the connected pieces (4 neighbours) of a mask: every cell takes the largest number
+    that reaches it.
+    """
     found = np.where(free, np.arange(1, free.size + 1).reshape(free.shape), 0)
     while True:
         padded = np.pad(found, 1)
         reached = [padded[2:, 1:-1], padded[:-2, 1:-1], padded[1:-1, 2:], padded[1:-1, :-2]]
         spread = np.where(free, np.maximum.reduce([found, *reached]), 0)
         if (spread == found).all():
-            return np.unique(found, return_inverse=True)[1].reshape(free.shape) if (found == 0).any() else found
+            return (
+                np.unique(found, return_inverse=True)[1].reshape(free.shape)
+                if (found == 0).any()
+                else found
+            )
         found = spread

@@ -9,7 +9,9 @@ from torch import Tensor
 from leovl_mini.geometry import Patches
 from leovl_mini.tokens import SceneTokens
 
-torch.set_num_threads(1)  # on tensors this small a second thread only waits, and waits long on a busy machine
+torch.set_num_threads(
+    1
+)  # on tensors this small a second thread only waits, and waits long on a busy machine
 
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=no_cuda)])
@@ -20,7 +22,10 @@ def random_cameras(views: int, height: int, width: int, seed: int = 0) -> tuple[
     random = np.random.default_rng(seed)
     intrinsics, poses = np.tile(np.eye(3), (views, 1, 1)), np.tile(np.eye(4), (views, 1, 1))
     intrinsics[:, 0, 0], intrinsics[:, 1, 1] = random.uniform(0.5, 1.5, (2, views)) * width
-    intrinsics[:, 0, 2], intrinsics[:, 1, 2] = random.uniform(0.3, 0.7, (2, views)) * [[width], [height]]
+    intrinsics[:, 0, 2], intrinsics[:, 1, 2] = random.uniform(0.3, 0.7, (2, views)) * [
+        [width],
+        [height],
+    ]
     poses[:, :3, :3] = Rotation.from_rotvec(random.normal(size=(views, 3)) * 2).as_matrix()
     poses[:, :3, 3] = random.uniform(-5, 5, (views, 3))
     return torch.from_numpy(intrinsics).float(), torch.from_numpy(poses).float()
@@ -34,15 +39,27 @@ def random_depth(views: int, height: int, width: int, seed: int = 0, holes: floa
 
 
 def random_patches(count: int, channels: int = 8, room: float = 2.0, seed: int = 0) -> Patches:
-    """Patches spread over a cube of ``room`` metres around the origin, so that some coordinates are negative."""
+    """Patches spread over a cube of ``room`` metres around the origin, so that some coordinates are
+    negative.
+    """
     random = torch.Generator().manual_seed(seed)
     centers = (torch.rand(count, 3, generator=random) - 0.5) * room
-    return Patches(torch.randn(count, channels, generator=random), centers, torch.zeros(count, 3, dtype=torch.long), 0)
+    return Patches(
+        torch.randn(count, channels, generator=random),
+        centers,
+        torch.zeros(count, 3, dtype=torch.long),
+        0,
+    )
 
 
 def patches_at(centers: Tensor, channels: int = 4) -> Patches:
     """Patches with random features at given places (P,3)."""
-    return Patches(random_patches(len(centers), channels).features, centers, torch.zeros(len(centers), 3, dtype=torch.long), 0)
+    return Patches(
+        random_patches(len(centers), channels).features,
+        centers,
+        torch.zeros(len(centers), 3, dtype=torch.long),
+        0,
+    )
 
 
 def random_tokens(count: int, channels: int, seed: int = 0) -> SceneTokens:
@@ -51,4 +68,9 @@ def random_tokens(count: int, channels: int, seed: int = 0) -> SceneTokens:
 
 
 def to_device(patches: Patches, device: str) -> Patches:
-    return Patches(patches.features.to(device), patches.centers.to(device), patches.source.to(device), patches.dropped)
+    return Patches(
+        patches.features.to(device),
+        patches.centers.to(device),
+        patches.source.to(device),
+        patches.dropped,
+    )

@@ -1,7 +1,9 @@
-"""A room whose every depth and colour is known exactly, made without the package's geometry, and a writer for each layout.
+"""A room whose every depth and colour is known exactly, made without the package's geometry, and a
+writer for each layout.
 
-The writers of ScanNet, 3RScan, ARKitScenes and MultiScan write what real scans have and the package's own exporters do not:
-colour of another resolution, other PGM headers, time stamps that differ, frames left out.
+The writers of ScanNet, 3RScan, ARKitScenes and MultiScan write what real scans have and the
+package's own exporters do not: colour of another resolution, other PGM headers, time stamps that
+differ, frames left out.
 """
 
 import json
@@ -12,7 +14,9 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-ROOM = np.array([[0, 0, 0], [4, 5, 2.5]])  # lower and upper corner in metres, z up, the floor at z = 0
+ROOM = np.array(
+    [[0, 0, 0], [4, 5, 2.5]]
+)  # lower and upper corner in metres, z up, the floor at z = 0
 BOX = np.array([[1.2, 2.2, 0], [2.0, 3.0, 0.7]])
 
 
@@ -39,13 +43,25 @@ class Room(NamedTuple):
     camera_to_world: np.ndarray  # (V,4,4)
 
 
-def camera(width: int, height: int, focal: float = 0.8, centre: tuple[float, float] = (0.51, 0.48)) -> np.ndarray:
-    """The same camera at any size: focal length in image widths, centre in image sizes from the corner of the first pixel."""
-    return np.array([[focal * width, 0, centre[0] * width - 0.5], [0, focal * width, centre[1] * height - 0.5], [0, 0, 1]])
+def camera(
+    width: int, height: int, focal: float = 0.8, centre: tuple[float, float] = (0.51, 0.48)
+) -> np.ndarray:
+    """The same camera at any size: focal length in image widths, centre in image sizes from the
+    corner of the first pixel.
+    """
+    return np.array(
+        [
+            [focal * width, 0, centre[0] * width - 0.5],
+            [0, focal * width, centre[1] * height - 0.5],
+            [0, 0, 1],
+        ]
+    )
 
 
 def look(position, yaw: float, pitch: float = -25.0) -> np.ndarray:
-    """The pose of a camera at ``position``, turned ``yaw`` degrees from +x to +y and ``pitch`` degrees up."""
+    """The pose of a camera at ``position``, turned ``yaw`` degrees from +x to +y and ``pitch``
+    degrees up.
+    """
     a, b = np.radians([yaw, pitch])
     forward = np.array([np.cos(a) * np.cos(b), np.sin(a) * np.cos(b), np.sin(b)])
     right = np.array([np.sin(a), -np.cos(a), 0])
@@ -56,7 +72,12 @@ def look_around(views: int) -> np.ndarray:
     """Poses on a circle about the middle of the room, looking across it."""
     yaws = np.linspace(0, 360, views, endpoint=False) + 20
     centre, radians = np.array([2, 2.5, 1.5]), np.radians(yaws)
-    return np.stack([look(centre - 1.2 * np.array([np.cos(a), np.sin(a), 0]), yaw) for a, yaw in zip(radians, yaws, strict=True)])
+    return np.stack(
+        [
+            look(centre - 1.2 * np.array([np.cos(a), np.sin(a), 0]), yaw)
+            for a, yaw in zip(radians, yaws, strict=True)
+        ]
+    )
 
 
 def colour_at(points: np.ndarray) -> np.ndarray:
@@ -68,13 +89,19 @@ def colour_at(points: np.ndarray) -> np.ndarray:
 def back_projected(depth: np.ndarray, K: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """World points (H,W,3) of one depth image."""
     v, u = np.indices(depth.shape)
-    rays = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(depth.shape)], axis=-1)
+    rays = np.stack(
+        [(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(depth.shape)], axis=-1
+    )
     return (depth[..., None] * rays) @ pose[:3, :3].T + pose[:3, 3]
 
 
 def ray_depth(K: np.ndarray, pose: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Exact z-depth (H,W): the nearest of the walls, seen from inside, and the box, seen from outside."""
-    rays = back_projected(np.ones((height, width)), K, pose) - pose[:3, 3]  # z = 1 in the camera, so lengths are z-depths
+    """Exact z-depth (H,W): the nearest of the walls, seen from inside, and the box, seen from
+    outside.
+    """
+    rays = (
+        back_projected(np.ones((height, width)), K, pose) - pose[:3, 3]
+    )  # z = 1 in the camera, so lengths are z-depths
     rays = np.where(np.abs(rays) < 1e-12, 1e-12, rays)
     to_room, to_box = ((corners[:, None, None] - pose[:3, 3]) / rays for corners in (ROOM, BOX))
     wall = to_room.max(0).min(-1)
@@ -90,13 +117,22 @@ def box_scene(
     K: np.ndarray | None = None,
     world: np.ndarray | str = "z-up",
 ) -> Room:
-    """Views of the room, all of them with a small corner without depth. ``world`` turns the world the poses are given in."""
+    """Views of the room, all of them with a small corner without depth. ``world`` turns the world
+    the poses are given in.
+    """
     poses = look_around(views) if poses is None else poses
     K = camera(width, height) if K is None else K
     depth = np.stack([ray_depth(K, pose, width, height) for pose in poses])
-    rgb = np.stack([colour_at(back_projected(d, K, pose)) for d, pose in zip(depth, poses, strict=True)])
+    rgb = np.stack(
+        [colour_at(back_projected(d, K, pose)) for d, pose in zip(depth, poses, strict=True)]
+    )
     depth[:, : height // 10, : width // 10] = 0
-    return Room(rgb, depth.astype(np.float32), K, (WORLDS[world] if isinstance(world, str) else world) @ poses)
+    return Room(
+        rgb,
+        depth.astype(np.float32),
+        K,
+        (WORLDS[world] if isinstance(world, str) else world) @ poses,
+    )
 
 
 def save_depth(path: Path, depth: np.ndarray, scale: float, hole: int = 0) -> None:
@@ -117,8 +153,12 @@ def write_poses_txt(path: Path, rgb, depth, K, camera_to_world) -> Path:
     return path
 
 
-def write_seven_scenes(path: Path, rgb, depth, K, camera_to_world, tsdf_fusion: bool = False) -> Path:
-    """7-Scenes has no calibration file; tsdf-fusion adds ``camera-intrinsics.txt`` and writes 0 for holes."""
+def write_seven_scenes(
+    path: Path, rgb, depth, K, camera_to_world, tsdf_fusion: bool = False
+) -> Path:
+    """7-Scenes has no calibration file; tsdf-fusion adds ``camera-intrinsics.txt`` and writes 0 for
+    holes.
+    """
     path.mkdir(parents=True)
     for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
         Image.fromarray(image).save(path / f"frame-{i:06d}.color.png")
@@ -134,7 +174,11 @@ def write_tum(path: Path, rgb, depth, K, camera_to_world, scale: float = 5000) -
     lines = {
         "rgb": ["# color images", "# file: 'box_scene.bag'", "# timestamp filename"],
         "depth": ["# depth maps", "# file: 'box_scene.bag'", "# timestamp filename"],
-        "groundtruth": ["# ground truth trajectory", "# file: 'box_scene.bag'", "# timestamp tx ty tz qx qy qz qw"],
+        "groundtruth": [
+            "# ground truth trajectory",
+            "# file: 'box_scene.bag'",
+            "# timestamp tx ty tz qx qy qz qw",
+        ],
     }
     for folder in ("rgb", "depth"):
         (path / folder).mkdir(parents=True)
@@ -149,49 +193,73 @@ def write_tum(path: Path, rgb, depth, K, camera_to_world, scale: float = 5000) -
         lines["groundtruth"].append(f"{time - 0.006:.4f} " + " ".join(f"{x:.4f}" for x in numbers))
     for name, rows in lines.items():
         (path / f"{name}.txt").write_text("\n".join(rows) + "\n")
-    np.savetxt(path / "K.txt", K)  # the data set publishes its cameras on a web page; the reader takes K.txt where there is one
+    np.savetxt(
+        path / "K.txt", K
+    )  # the data set publishes its cameras on a web page; the reader takes K.txt where there is one
     return path
 
 
 def resized(images: np.ndarray, width: int, height: int) -> list[Image.Image]:
-    return [Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC) for image in images]
+    return [
+        Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC) for image in images
+    ]
 
 
 def write_scannet(path: Path, rgb, depth, K, camera_to_world) -> Path:
-    """As SensReader exports: colour has twice the resolution of depth; frames are numbered 0, 1, ... 10, 11."""
+    """As SensReader exports: colour has twice the resolution of depth; frames are numbered 0, 1,
+    ... 10, 11.
+    """
     for folder in ("color", "depth", "pose", "intrinsic"):
         (path / folder).mkdir(parents=True)
     height, width = depth.shape[1:]
-    for i, (image, d, pose) in enumerate(zip(resized(rgb, 2 * width, 2 * height), depth, camera_to_world, strict=True)):
+    for i, (image, d, pose) in enumerate(
+        zip(resized(rgb, 2 * width, 2 * height), depth, camera_to_world, strict=True)
+    ):
         image.save(path / "color" / f"{i}.jpg", quality=98, subsampling=0)
         save_depth(path / "depth" / f"{i}.png", d, 1000)
         np.savetxt(path / "pose" / f"{i}.txt", pose, fmt="%.6f")
     twice = np.diag([2.0, 2, 1]) @ K + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
     for name, matrix in (("color", twice), ("depth", K)):
-        np.savetxt(path / "intrinsic" / f"intrinsic_{name}.txt", np.block([[matrix, np.zeros((3, 1))], [0, 0, 0, 1]]), fmt="%.6f")
+        np.savetxt(
+            path / "intrinsic" / f"intrinsic_{name}.txt",
+            np.block([[matrix, np.zeros((3, 1))], [0, 0, 0, 1]]),
+            fmt="%.6f",
+        )
     return path
 
 
 def write_rscan(path: Path, rgb, depth, K, camera_to_world, maximum: int = 65535) -> Path:
-    """``path`` is the scan; its ``sequence`` folder holds the frames. Depth maps are big-endian PGM files."""
+    """``path`` is the scan; its ``sequence`` folder holds the frames. Depth maps are big-endian PGM
+    files.
+    """
     folder = path / "sequence"
     folder.mkdir(parents=True)
     height, width = depth.shape[1:]
     for i, (image, d, pose) in enumerate(zip(rgb, depth, camera_to_world, strict=True)):
         Image.fromarray(image).save(folder / f"frame-{i:06d}.color.jpg", quality=98, subsampling=0)
         header = f"P5\n{width} {height}\n{maximum}\n".encode()
-        (folder / f"frame-{i:06d}.depth.pgm").write_bytes(header + (d * 1000).round().astype(">u2").tobytes())
+        (folder / f"frame-{i:06d}.depth.pgm").write_bytes(
+            header + (d * 1000).round().astype(">u2").tobytes()
+        )
         np.savetxt(folder / f"frame-{i:06d}.pose.txt", pose, fmt="%.7f")
     numbers = " ".join(f"{x:.6f}" for x in np.block([[K, np.zeros((3, 1))], [0, 0, 0, 1]]).ravel())
     lines = ["m_versionNumber = 4", "m_sensorName = TangoSensor"]
     for name in ("color", "depth"):
-        lines += [f"m_{name}Width = {width}", f"m_{name}Height = {height}", f"m_calibration{name.title()}Intrinsic = {numbers} "]
-    (folder / "_info.txt").write_text("\n".join([*lines, "m_depthShift = 1000", f"m_frames.size = {len(rgb)}"]) + "\n")
+        lines += [
+            f"m_{name}Width = {width}",
+            f"m_{name}Height = {height}",
+            f"m_calibration{name.title()}Intrinsic = {numbers} ",
+        ]
+    (folder / "_info.txt").write_text(
+        "\n".join([*lines, "m_depthShift = 1000", f"m_frames.size = {len(rgb)}"]) + "\n"
+    )
     return path
 
 
 def write_arkitscenes(path: Path, rgb, depth, K, camera_to_world) -> Path:
-    """Poses world-to-camera as axis-angle rows; a pose for every frame, and two rows in between that no image belongs to."""
+    """Poses world-to-camera as axis-angle rows; a pose for every frame, and two rows in between
+    that no image belongs to.
+    """
     for folder in ("lowres_wide", "lowres_depth", "lowres_wide_intrinsics"):
         (path / folder).mkdir(parents=True)
     rows, (height, width) = [], depth.shape[1:]
@@ -200,18 +268,28 @@ def write_arkitscenes(path: Path, rgb, depth, K, camera_to_world) -> Path:
         name = f"41069021_{time:.3f}"
         Image.fromarray(image).save(path / "lowres_wide" / f"{name}.png")
         save_depth(path / "lowres_depth" / f"{name}.png", d, 1000)
-        late = f"41069021_{time + 0.001 * (i % 2):.3f}"  # every second calibration is named a millisecond late
+        # every second calibration is named a millisecond late
+        late = f"41069021_{time + 0.001 * (i % 2):.3f}"
         numbers = (width, height, K[0, 0], K[1, 1], K[0, 2], K[1, 2])
-        (path / "lowres_wide_intrinsics" / f"{late}.pincam").write_text(" ".join(f"{x:.6f}" for x in numbers))
+        (path / "lowres_wide_intrinsics" / f"{late}.pincam").write_text(
+            " ".join(f"{x:.6f}" for x in numbers)
+        )
         world_to_camera = np.linalg.inv(pose)
-        row = [time + 0.0004, *Rotation.from_matrix(world_to_camera[:3, :3]).as_rotvec(), *world_to_camera[:3, 3]]
+        row = [
+            time + 0.0004,
+            *Rotation.from_matrix(world_to_camera[:3, :3]).as_rotvec(),
+            *world_to_camera[:3, 3],
+        ]
         rows += [row, [time + 0.05, 0, 0, 0, 0, 0, 0]]
-    (path / "lowres_wide.traj").write_text("".join(" ".join(f"{x:.8f}" for x in row) + "\n" for row in rows))
+    (path / "lowres_wide.traj").write_text(
+        "".join(" ".join(f"{x:.8f}" for x in row) + "\n" for row in rows)
+    )
     return path
 
 
 def write_multiscan(path: Path, rgb, depth, K, camera_to_world, step: int = 1) -> Path:
-    """ARKit cameras (y up, z backward), column by column, for every frame of the stream; every ``step``-th one was exported.
+    """ARKit cameras (y up, z backward), column by column, for every frame of the stream; every
+    ``step``-th one was exported.
 
     The intrinsics belong to a stream of three times the resolution, as ``SCAN.json`` says.
     """
@@ -223,11 +301,26 @@ def write_multiscan(path: Path, rgb, depth, K, camera_to_world, step: int = 1) -
         Image.fromarray(image).save(path / "color" / f"{i}.png")
         save_depth(path / "depth" / f"{i * step}.png", d, 1000)
         transform = (pose @ np.diag([1, -1, -1, 1])).ravel(order="F").tolist()
-        lines.append(json.dumps({"timestamp": i / 60, "transform": transform, "intrinsics": stream.ravel(order="F").tolist()}))
-        lines += [json.dumps({"transform": np.eye(4).ravel().tolist(), "intrinsics": stream.ravel(order="F").tolist()})] * (
-            step - 1
+        lines.append(
+            json.dumps(
+                {
+                    "timestamp": i / 60,
+                    "transform": transform,
+                    "intrinsics": stream.ravel(order="F").tolist(),
+                }
+            )
         )
+        lines += [
+            json.dumps(
+                {
+                    "transform": np.eye(4).ravel().tolist(),
+                    "intrinsics": stream.ravel(order="F").tolist(),
+                }
+            )
+        ] * (step - 1)
     (path / "scene_00000_00.jsonl").write_text("\n".join(lines) + "\n")
     resolution = [3 * depth.shape[1], 3 * depth.shape[2]]
-    (path / "scene_00000_00.json").write_text(json.dumps({"depth_unit": "m", "streams": [{"resolution": resolution}]}))
+    (path / "scene_00000_00.json").write_text(
+        json.dumps({"depth_unit": "m", "streams": [{"resolution": resolution}]})
+    )
     return path

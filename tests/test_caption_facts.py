@@ -1,4 +1,6 @@
-"""Captions read back into facts: against the derivations, the independent solver, other rooms, and planted mistakes."""
+"""Captions read back into facts: against the derivations, the independent solver, other rooms, and
+planted mistakes.
+"""
 
 import itertools
 import json
@@ -22,7 +24,10 @@ from leovl_mini.scene import Object
 
 
 def told_in(example):
-    return example.derivation.get("facts") or (example.derivation.get("turns") or [{"facts": []}])[-1]["facts"]
+    return (
+        example.derivation.get("facts")
+        or (example.derivation.get("turns") or [{"facts": []}])[-1]["facts"]
+    )
 
 
 def bundled():
@@ -55,7 +60,11 @@ def test_reference_texts_are_all_true_and_tell_everything():
 def test_every_sentence_has_one_reading_which_is_its_derivation():
     for _, example in REFERENCES:
         for fact in told_in(example):
-            readings = {(k, tuple(m.groupdict().items())) for k, e in EXPRESSIONS if (m := e.fullmatch(fact["text"]))}
+            readings = {
+                (k, tuple(m.groupdict().items()))
+                for k, e in EXPRESSIONS
+                if (m := e.fullmatch(fact["text"]))
+            }
             assert [(k, dict(slots)) for k, slots in readings] == [(fact["rule"], fact["slots"])]
 
 
@@ -64,46 +73,80 @@ def invented(rule, world, rng):
     names = [ref for ref in world.refs.values() if ref]
     objects = dict(zip(SLOTS[rule], rng.permutation(len(names)), strict=False))
     slots = {slot: names[i] for slot, i in objects.items()}
-    first, second = ([o for o in world.objects if world.refs[o.id] == names[i]][0] for i in [*objects.values(), 0, 1][:2])
+    first, second = (
+        [o for o in world.objects if world.refs[o.id] == names[i]][0]
+        for i in [*objects.values(), 0, 1][:2]
+    )
     if rng.random() < 0.7:  # many relations only hold for neighbours
-        second = rng.choice(np.array([o for o in world.objects if world.refs[o.id] and o is not first], dtype=object))
+        second = rng.choice(
+            np.array(
+                [o for o in world.objects if world.refs[o.id] and o is not first], dtype=object
+            )
+        )
         held_by = world.host(first)
-        second = held_by[1] if held_by and world.refs[held_by[1].id] and rng.random() < 0.7 else second
+        second = (
+            held_by[1] if held_by and world.refs[held_by[1].id] and rng.random() < 0.7 else second
+        )
         near = world.nearest_large(first)[0]
-        second = near if world.refs[near.id] and near is not first and rng.random() < 0.6 else second
-        slots |= {slot: world.refs[second.id] for slot in ("b", "host") if slot in slots and second is not first}
+        second = (
+            near if world.refs[near.id] and near is not first and rng.random() < 0.6 else second
+        )
+        slots |= {
+            slot: world.refs[second.id]
+            for slot in ("b", "host")
+            if slot in slots and second is not first
+        }
     off = rng.choice([0, 0, 1, 2, -1])
     item = rng.choice(np.array(world.objects, dtype=object))
     colour, pattern = (item.attributes.get(k, "red") for k in ("colour", "pattern"))
-    look = " ".join([colour] * (rng.random() < 0.5) + [pattern] * (pattern not in ("plain", "red")) + [item.category])
+    look = " ".join(
+        [colour] * (rng.random() < 0.5)
+        + [pattern] * (pattern not in ("plain", "red"))
+        + [item.category]
+    )
     kind = str(rng.choice([item.category, "chair", "lamp"]))
     area = world.areas[0]
     values = {
-        "a_thing": with_article(look), "things": plural(kind), "number": str(max(1, len(world.matching(kind)) + off)),
-        "colour": first.attributes.get("colour", "red") if off == 0 else "green", "room": area.kind,
+        "a_thing": with_article(look),
+        "things": plural(kind),
+        "number": str(max(1, len(world.matching(kind)) + off)),
+        "colour": first.attributes.get("colour", "red") if off == 0 else "green",
+        "room": area.kind,
         "pattern": first.attributes.get("pattern", "striped") if off == 0 else "checked",
         "state": first.attributes.get("state", "open") if off == 0 else "open",
-        "height": f"{100 * first.size[2] + off:.0f}", "width": f"{100 * first.size[0]:.0f}",
+        "height": f"{100 * first.size[2] + off:.0f}",
+        "width": f"{100 * first.size[0]:.0f}",
         "metres": f"{(math.prod(area.size) if rule == 'say room' else world.gap(first, second)) + abs(off) / 20:.1f}",
-    }  # fmt: skip
+    }
     slots |= {slot: values[slot] for slot in SLOTS[rule] if slot in values}
     return slots, (item if "a_thing" in slots else first)
 
 
-@pytest.mark.parametrize("rule", [k for k in PHRASES if k.startswith(("say ", "step ")) and not k.startswith("step end ")])
+@pytest.mark.parametrize(
+    "rule",
+    [k for k in PHRASES if k.startswith(("say ", "step ")) and not k.startswith("step end ")],
+)
 def test_a_fact_holds_where_the_independent_solver_says_so(rule):
     verdicts, rng = [], np.random.default_rng(0)
-    for (world, solver, _), _ in itertools.product(ROOMS.values(), range(8 if rule == "say near" else 30)):
+    for (world, solver, _), _ in itertools.product(
+        ROOMS.values(), range(8 if rule == "say near" else 30)
+    ):
         slots, subject = invented(rule, world, rng)
         text = PHRASES[rule][rng.integers(len(PHRASES[rule]))].format(**slots)
         (told,), unread = read(text)
         assert not unread and told == (rule, tuple(sorted(slots.items())))
-        named = {slot: solver.find(name) for slot, name in slots.items() if SLOT_PATTERNS[slot] == SLOT_PATTERNS["ref"]}
+        named = {
+            slot: solver.find(name)
+            for slot, name in slots.items()
+            if SLOT_PATTERNS[slot] == SLOT_PATTERNS["ref"]
+        }
         if len({o["id"] for o in named.values()}) < len(named):
             assert not holds(world, told)
             continue
         try:
-            solver.state(rule, slots, named, [subject.id]) if rule.startswith("say ") else solver.step(rule, slots, named, {})
+            solver.state(rule, slots, named, [subject.id]) if rule.startswith(
+                "say "
+            ) else solver.step(rule, slots, named, {})
             verdict = True
         except Disagreement:
             verdict = False
@@ -134,16 +177,26 @@ def test_one_wrong_colour_costs_one_fact():
     for world, example in REFERENCES:
         right = fact_scores(example.answers[0], world, example)
         for fact in told_in(example):
-            colour = re.search("|".join(COLOURS), fact["slots"].get("a_thing", fact["slots"].get("colour", "")))
+            colour = re.search(
+                "|".join(COLOURS), fact["slots"].get("a_thing", fact["slots"].get("colour", ""))
+            )
             if fact["rule"] not in ("say object", "say one", "say colour") or not colour:
                 continue
             other = "white" if colour[0] != "white" else "red"
-            head, tail = fact["text"].rsplit(colour[0], 1) if fact["rule"] == "say colour" else fact["text"].split(colour[0], 1)
+            head, tail = (
+                fact["text"].rsplit(colour[0], 1)
+                if fact["rule"] == "say colour"
+                else fact["text"].split(colour[0], 1)
+            )
             if fact["rule"] == "say colour" and not fact["text"].endswith(f" {colour[0]}."):
                 continue  # the colour of the name would change as well
             text = example.answers[0].replace(fact["text"], head + other + tail)
             wrong = fact_scores(text, world, example)
-            assert (wrong.true, wrong.stated, wrong.told) == (right.true - 1, right.stated, right.told - 1), text
+            assert (wrong.true, wrong.stated, wrong.told) == (
+                right.true - 1,
+                right.stated,
+                right.told - 1,
+            ), text
             planted += 1
     assert planted >= 40
 
@@ -151,9 +204,30 @@ def test_one_wrong_colour_costs_one_fact():
 # A hand-made room: two chairs, one sofa with a cushion-sized book on it.
 ROOM = World(
     [
-        Object(1, "chair", (-1.0, 0.0, 0.45), (0.5, 0.5, 0.9), 0.0, {"colour": "red", "pattern": "striped"}),
-        Object(2, "chair", (1.0, 0.0, 0.40), (0.5, 0.5, 0.8), 0.0, {"colour": "blue", "pattern": "plain"}),
-        Object(3, "sofa", (0.0, 2.0, 0.4), (2.0, 0.9, 0.8), 0.0, {"colour": "green", "pattern": "plain"}),
+        Object(
+            1,
+            "chair",
+            (-1.0, 0.0, 0.45),
+            (0.5, 0.5, 0.9),
+            0.0,
+            {"colour": "red", "pattern": "striped"},
+        ),
+        Object(
+            2,
+            "chair",
+            (1.0, 0.0, 0.40),
+            (0.5, 0.5, 0.8),
+            0.0,
+            {"colour": "blue", "pattern": "plain"},
+        ),
+        Object(
+            3,
+            "sofa",
+            (0.0, 2.0, 0.4),
+            (2.0, 0.9, 0.8),
+            0.0,
+            {"colour": "green", "pattern": "plain"},
+        ),
         Object(4, "book", (0.0, 2.0, 0.82), (0.3, 0.2, 0.04), 0.0, {"colour": "black", "on": "3"}),
     ],
     [Area("office", (0.0, 0.0), (6.0, 5.0))],
@@ -176,11 +250,26 @@ ROOM = World(
         ("The sofa is lovely. The sofa is green.", 1, 1, 1),
         ("chair chair chair", 0, 0, 1),
         ("There are 2 chairs in the room. There are 3 chairs in the room.", 1, 2, 0),
-        ("The red chair is taller than the blue chair. The blue chair is taller than the red chair.", 1, 2, 0),
+        (
+            "The red chair is taller than the blue chair. The blue chair is taller than the red chair.",
+            1,
+            2,
+            0,
+        ),
         ("The red chair and the blue chair are 1.5 metres apart.", 1, 1, 0),
-        ("The red chair and the blue chair are 1.5 metres apart. From the blue chair it is 1.5 metres to the red chair.", 1, 1, 0),
+        (
+            "The red chair and the blue chair are 1.5 metres apart. From the blue chair it is 1.5 metres to the red chair.",
+            1,
+            1,
+            0,
+        ),
         ("The red chair and the blue chair are 1.6 metres apart.", 0, 1, 0),
-        ("The office has a floor of 30.0 square metres. The kitchen has a floor of 30.0 square metres.", 1, 2, 0),
+        (
+            "The office has a floor of 30.0 square metres. The kitchen has a floor of 30.0 square metres.",
+            1,
+            2,
+            0,
+        ),
         ("The sofa is open.", 0, 1, 0),
         (
             "1. Take the book from the sofa. 2. Sit down on the sofa. 3. Sit down on the book. 4. Enjoy the clean room.",
@@ -204,7 +293,9 @@ def test_recall_goes_by_objects_and_values_not_by_words():
     texts = [fact["text"] for fact in told_in(example)]
     half = fact_scores(" ".join(texts[: len(texts) // 2]), world, example)
     assert half.precision == 1 and half.told == len(texts) // 2 and half.expected == len(texts)
-    said_otherwise = " ".join(PHRASES[fact["rule"]][-1].format(**fact["slots"]) for fact in reversed(told_in(example)))
+    said_otherwise = " ".join(
+        PHRASES[fact["rule"]][-1].format(**fact["slots"]) for fact in reversed(told_in(example))
+    )
     assert fact_scores(said_otherwise, world, example).recall == 1
     assert fact_scores("", world, example)[:2] == (0, 0)
 

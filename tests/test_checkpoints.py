@@ -9,7 +9,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from leovl_mini.checkpoints import load_weights, notes, restore, save_checkpoint, save_weights, shipped
+from leovl_mini.checkpoints import (
+    load_weights,
+    notes,
+    restore,
+    save_checkpoint,
+    save_weights,
+    shipped,
+)
 from leovl_mini.model import LeoVL
 from leovl_mini.presets import PRESETS
 from leovl_mini.scene import CaptureError
@@ -29,7 +36,9 @@ def file(model, tmp_path) -> Path:
 def rewritten(file: Path, **changes: str) -> Path:
     with safe_open(file, "pt") as opened:
         about = opened.metadata()
-    save_file(load_file(file), file, {**about, **{k.replace("_", " "): v for k, v in changes.items()}})
+    save_file(
+        load_file(file), file, {**about, **{k.replace("_", " "): v for k, v in changes.items()}}
+    )
     return file
 
 
@@ -47,7 +56,10 @@ def test_weights_come_back_in_half_the_bytes(model, file):
 def test_weights_remember_the_width_of_their_projector(model, tmp_path):
     for inner in (32, 576):
         save_weights(LeoVL("nano", channels=8, inner=inner), tmp_path / "some.safetensors", {})
-        assert load_weights(tmp_path / "some.safetensors").projector[3].weight.shape == (inner, inner)
+        assert load_weights(tmp_path / "some.safetensors").projector[3].weight.shape == (
+            inner,
+            inner,
+        )
     assert len(model.projector[1].weight) == 512
     assert len(load_weights(shipped("nano-d1")).projector[1].weight) == 256  # of an earlier version
 
@@ -56,19 +68,31 @@ def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
     older = LeoVL("nano", channels=8)
     older.echo = None
     save_weights(older, tmp_path / "older.safetensors", {})
-    assert load_weights(file).echo.item() == 0.5 and load_weights(tmp_path / "older.safetensors").echo is None
+    assert (
+        load_weights(file).echo.item() == 0.5
+        and load_weights(tmp_path / "older.safetensors").echo is None
+    )
     begun = LeoVL("nano", channels=8)
-    save_checkpoint(tmp_path / "run.safetensors", older, [torch.optim.AdamW(older.parameters())], [])
-    with pytest.raises(CaptureError, match="older version"):  # its optimiser's states would go to other weights
+    save_checkpoint(
+        tmp_path / "run.safetensors", older, [torch.optim.AdamW(older.parameters())], []
+    )
+    with pytest.raises(
+        CaptureError, match="older version"
+    ):  # its optimiser's states would go to other weights
         restore(tmp_path / "run.safetensors", begun, [torch.optim.AdamW(begun.parameters())])
     assert begun.echo is not None
     restore(tmp_path / "older.safetensors", begun)
     assert begun.echo is None and not any("echo" in name for name, _ in begun.named_parameters())
-    assert_close(begun.embed_words(torch.tensor([5, 6]), {}), begun.language.get_input_embeddings().weight[5:7])
+    assert_close(
+        begun.embed_words(torch.tensor([5, 6]), {}),
+        begun.language.get_input_embeddings().weight[5:7],
+    )
 
 
 def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, file, tmp_path):
-    save_checkpoint(tmp_path / "run.safetensors", model, [torch.optim.AdamW(model.parameters())], [])
+    save_checkpoint(
+        tmp_path / "run.safetensors", model, [torch.optim.AdamW(model.parameters())], []
+    )
     for start, rounded in ((tmp_path / "run.safetensors", torch.float32), (file, torch.bfloat16)):
         begun = LeoVL("nano", channels=8, seed=1)
         restore(start, begun)

@@ -68,7 +68,11 @@ def test_other_files_in_the_output_folder_stay(command, small_room, tmp_path):
 def test_ask_labels_untrained_answers(command, small_room):
     code, printed, _ = command("ask", small_room, "Is there a table?", "--tokens", "patches")
     assert code == 0
-    assert "Q: Is there a table?" in printed and "A: [untrained]" in printed and "untrained: the answer does not look" in printed
+    assert (
+        "Q: Is there a table?" in printed
+        and "A: [untrained]" in printed
+        and "untrained: the answer does not look" in printed
+    )
 
 
 def test_ask_answers_with_the_weights_of_the_package(command, small_room):
@@ -77,11 +81,15 @@ def test_ask_answers_with_the_weights_of_the_package(command, small_room):
 
 
 def test_ask_goes_on_and_takes_the_users_weights(command, small_room, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("Where is the lamp?\nHow many chairs are there?\n\nnever asked\n"))
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("Where is the lamp?\nHow many chairs are there?\n\nnever asked\n")
+    )
     code, printed, _ = command("ask", small_room, "Is there a table?", "--talk")
     assert code == 0 and [line[3:] for line in printed.splitlines() if line.startswith("Q: ")] == [
-        "Is there a table?", "Where is the lamp?", "How many chairs are there?"
-    ]  # fmt: skip
+        "Is there a table?",
+        "Where is the lamp?",
+        "How many chairs are there?",
+    ]
     save_weights(LeoVL("nano", channels=152, tokens="objects"), tmp_path / "mine.safetensors", {})
     code, printed, _ = command("ask", small_room, "--weights", tmp_path / "mine.safetensors")
     assert code == 0 and "[untrained]" not in printed and "preset nano" in printed
@@ -91,22 +99,41 @@ def test_ask_goes_on_and_takes_the_users_weights(command, small_room, tmp_path, 
 
 @pytest.mark.parametrize("layout", ["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"])
 def test_rooms_export_writes_a_capture_that_scene_reads(command, tmp_path, layout):
-    code, printed, _ = command("rooms", "export", "--domain", "rscan", "--layout", layout, "--views", 2, "--out", tmp_path / "room")
+    code, printed, _ = command(
+        "rooms",
+        "export",
+        "--domain",
+        "rscan",
+        "--layout",
+        layout,
+        "--views",
+        2,
+        "--out",
+        tmp_path / "room",
+    )
     assert code == 0 and "2 frames" in printed
     assert command("ask", tmp_path / "room")[0] == 0
 
 
 def test_rooms_make_and_table(command, tmp_path):
-    code, printed, _ = command("rooms", "make", "--rooms", 4, "--views", 3, "--workers", 1, "--out", tmp_path / "corpus")
+    code, printed, _ = command(
+        "rooms", "make", "--rooms", 4, "--views", 3, "--workers", 1, "--out", tmp_path / "corpus"
+    )
     assert code == 0 and "4 rooms" in printed
-    code, printed, _ = command("rooms", "table", tmp_path / "corpus", "--write", tmp_path / "table.md")
-    assert code == 0 and all(word in printed for word in ("dialogue", "rscan", "coordinates", "blind"))
+    code, printed, _ = command(
+        "rooms", "table", tmp_path / "corpus", "--write", tmp_path / "table.md"
+    )
+    assert code == 0 and all(
+        word in printed for word in ("dialogue", "rscan", "coordinates", "blind")
+    )
     assert "| dialogue |" in (tmp_path / "table.md").read_text()
     code, _, error = command("rooms", "table", tmp_path / "corpus", "--split", "nonsense")
     assert code == 2 and "there are: " in error and "reversed-test" in error
 
 
-def test_bench_prints_a_table_and_its_exit_code_tells_whether_an_aim_was_missed(command, monkeypatch):
+def test_bench_prints_a_table_and_its_exit_code_tells_whether_an_aim_was_missed(
+    command, monkeypatch
+):
     monkeypatch.setattr("leovl_mini.bench.median_seconds", lambda call, *_, **__: 0.01)
     code, printed, _ = command("bench")
     assert code == 0 and "800 frames/s" in printed and "missed" not in printed
@@ -146,18 +173,24 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command, tmp_path, arguments,
     assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
 
 
-def test_no_write_permission_is_said_before_the_work_begins(command, small_room, tmp_path, monkeypatch):
+def test_no_write_permission_is_said_before_the_work_begins(
+    command, small_room, tmp_path, monkeypatch
+):
     def refuse(*_, dir, **__):
         raise PermissionError(13, "Permission denied", str(dir))
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     monkeypatch.setattr("leovl_mini.cli.run_stages", lambda *_: pytest.fail("the work began"))
     code, _, error = command("scene", small_room, "--out", tmp_path / "out")
-    assert code == 2 and error.count("\n") == 1 and f"{tmp_path / 'out'}: Permission denied" in error
+    assert (
+        code == 2 and error.count("\n") == 1 and f"{tmp_path / 'out'}: Permission denied" in error
+    )
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("option", [["--device", "nonsense"], ["--up", "w"], ["--choose", "best"], ["--max-frames", "0"]])
+@pytest.mark.parametrize(
+    "option", [["--device", "nonsense"], ["--up", "w"], ["--choose", "best"], ["--max-frames", "0"]]
+)
 def test_bad_options_are_refused_with_exit_code_2(command, small_room, tmp_path, option):
     code, _, error = command("scene", small_room, "--out", tmp_path / "out", *option)
     assert code == 2 and option[0] in error and "Traceback" not in error
@@ -171,10 +204,16 @@ def test_a_missing_weights_package_names_the_command(command, small_room, tmp_pa
 
 
 def test_the_installed_command_exits_with_2():
-    done = subprocess.run([sys.executable, "-m", "leovl_mini.cli", "scene", "/no/such/place"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "leovl_mini.cli", "scene", "/no/such/place"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
 
 
 def test_the_real_capture_runs_through(command, hololens_room, tmp_path):
-    code, printed, _ = command("scene", hololens_room, "--out", tmp_path / "out", "--max-frames", 12)
+    code, printed, _ = command(
+        "scene", hololens_room, "--out", tmp_path / "out", "--max-frames", 12
+    )
     assert code == 0 and "up estimated from horizontal surfaces" in printed

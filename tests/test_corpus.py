@@ -1,4 +1,6 @@
-"""A corpus on disk: the same whoever makes it, continued after an interruption, and read back as it was recorded."""
+"""A corpus on disk: the same whoever makes it, continued after an interruption, and read back as it
+was recorded.
+"""
 
 import json
 import re
@@ -19,7 +21,11 @@ from leovl_mini.rooms.layout import HELD_OUT
 from leovl_mini.scene import CaptureError
 
 OPTIONS = {"rooms": 4, "views": 2, "pairs": 0.5, "quiet": True}
-NAMES = [f"{domain}_{n}00000" for n in ("", "n") for domain in ("scannet", "rscan", "multiscan", "arkitscenes")]
+NAMES = [
+    f"{domain}_{n}00000"
+    for n in ("", "n")
+    for domain in ("scannet", "rscan", "multiscan", "arkitscenes")
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,8 +58,14 @@ def test_a_corpus_is_the_same_with_one_and_two_processes(made, tmp_path):
     quickly(partial(make_corpus, workers=1, **OPTIONS))(tmp_path / "again")
     assert sums(tmp_path / "again") == sums(made)
     names = [line.split("  ")[1] for line in sums(made).splitlines()]
-    assert sorted(names) == sorted(f.name for f in made.iterdir() if f.name not in ("SHA256SUMS", "corpus.json"))
-    assert [n for n in names if n.endswith(".zip")] == ["shard-0000.zip", "shard-0001.zip", "shard-0002.zip"]
+    assert sorted(names) == sorted(
+        f.name for f in made.iterdir() if f.name not in ("SHA256SUMS", "corpus.json")
+    )
+    assert [n for n in names if n.endswith(".zip")] == [
+        "shard-0000.zip",
+        "shard-0001.zip",
+        "shard-0002.zip",
+    ]
 
 
 def test_an_interrupted_corpus_is_continued(copied, made):
@@ -62,7 +74,9 @@ def test_an_interrupted_corpus_is_continued(copied, made):
     first = (copied / "shard-0000.zip").stat().st_mtime_ns
     quickly(partial(make_corpus, workers=1, **OPTIONS))(copied)
     assert sums(copied) == sums(made) and Corpus(copied).damaged() == []
-    assert (copied / "shard-0000.zip").stat().st_mtime_ns == first  # what was finished is not made again
+    assert (
+        copied / "shard-0000.zip"
+    ).stat().st_mtime_ns == first  # what was finished is not made again
 
 
 def test_what_a_killed_run_left_over_is_removed(copied, made):
@@ -112,8 +126,12 @@ def test_scenes_are_read_back_as_recorded(made):
         assert torch.equal(got.instances, want.instances)
         error = (got.rgb.int() - want.rgb.int()).abs().float()
         assert error.mean() < 4 and (error.amax(-1) > 40).float().mean() < 0.01
-        assert torch.allclose(got.camera_to_world, want.camera_to_world) and torch.allclose(got.intrinsics, want.intrinsics)
-        assert got.objects == want.objects and got.name == name and got.frame_names == want.frame_names
+        assert torch.allclose(got.camera_to_world, want.camera_to_world) and torch.allclose(
+            got.intrinsics, want.intrinsics
+        )
+        assert (
+            got.objects == want.objects and got.name == name and got.frame_names == want.frame_names
+        )
         assert read.areas(name) == room.areas
 
 
@@ -160,10 +178,27 @@ def test_both_scans_of_a_room_are_in_one_split():
 def test_no_room_is_in_two_splits(tmp_path):
     def asked(scene, i, **more):
         slots = {"rule": "state", "slots": {"ref": "door"}, "objects": [1], **more}
-        return Example(f"{scene}/{i}", scene, "qa", "state", "Is it open?", ["open" if i % 2 else "closed"], derivation=slots)
+        return Example(
+            f"{scene}/{i}",
+            scene,
+            "qa",
+            "state",
+            "Is it open?",
+            ["open" if i % 2 else "closed"],
+            derivation=slots,
+        )
 
-    some = [asked(f"{d}_{n:05d}", i) for d in ("rscan", "scannet") for n in (0, 1, 16, 17, 18, 19, 21) for i in range(4)]
-    some += [asked(f"rscan_{n:05d}-{r}", i, pair="x") for n in (1, 16, 19) for i, r in enumerate(("flip", "same"))]
+    some = [
+        asked(f"{d}_{n:05d}", i)
+        for d in ("rscan", "scannet")
+        for n in (0, 1, 16, 17, 18, 19, 21)
+        for i in range(4)
+    ]
+    some += [
+        asked(f"rscan_{n:05d}-{r}", i, pair="x")
+        for n in (1, 16, 19)
+        for i, r in enumerate(("flip", "same"))
+    ]
     some += [asked(f"rscan_n{n:05d}", 0) for n in (0, 16)]
     save_examples(some, tmp_path / "shard-0000.jsonl")
     corpus.write_splits(tmp_path)
@@ -175,7 +210,8 @@ def test_no_room_is_in_two_splits(tmp_path):
             rooms.setdefault(number // 2, set()).add(split)
     assert rooms == {0: {"train"}, 8: {"val"}, 9: {"test"}, 10: {"train"}}
     listed = {
-        split: {e.scene for e in load_examples(tmp_path / f"{split}.jsonl")} for split in ("train", "pairs-test", "pairs-val")
+        split: {e.scene for e in load_examples(tmp_path / f"{split}.jsonl")}
+        for split in ("train", "pairs-test", "pairs-val")
     }
     assert listed["train"] == {f"{d}_{n:05d}" for d in ("rscan", "scannet") for n in (0, 1, 21)}
     assert listed["pairs-test"] == {"rscan_00019-flip", "rscan_00019-same"}
@@ -200,26 +236,38 @@ def test_the_novel_split_asks_only_about_held_out_pairs(made):
 def test_training_knows_no_held_out_pair(made):
     read = Corpus(made)
     for name in read.shard_of:
-        held = [o for o in read.scene(name).objects if o.attributes.get("colour") == HELD_OUT.get(o.category, "none")]
+        held = [
+            o
+            for o in read.scene(name).objects
+            if o.attributes.get("colour") == HELD_OUT.get(o.category, "none")
+        ]
         assert "_n" in name or not held, (name, held)
     for split in ("train", "pairs-train", "skewed-train", "simplistic-train"):
         for example in read.examples(split):
             assert "_n" not in example.scene
             words = " ".join([example.question, *example.answers])
-            assert not any(re.search(rf"\b{colour} {category}\b", words) for category, colour in HELD_OUT.items()), example
+            assert not any(
+                re.search(rf"\b{colour} {category}\b", words)
+                for category, colour in HELD_OUT.items()
+            ), example
 
 
 def test_splits_hold_what_they_are_for(made):
     read = Corpus(made)
     raw = {e.id for file in made.glob("shard-*.jsonl") for e in load_examples(file)}
-    counts = {split: [e.id for e in read.examples(split)] for split in ("train", "pairs-train", "skewed-train", "novel")}
+    counts = {
+        split: [e.id for e in read.examples(split)]
+        for split in ("train", "pairs-train", "skewed-train", "novel")
+    }
     assert all(set(ids) <= raw and len(set(ids)) == len(ids) > 0 for ids in counts.values())
     assert 50 < len(counts["train"]) < len(raw)
     trios = {}
     for example in read.examples("pairs-train"):
         trios.setdefault(example.derivation["pair"], {})[example.derivation["role"]] = example
     for trio in trios.values():
-        assert set(trio) == {"base", "flip", "same"} and all(e.scene in read.shard_of for e in trio.values())
+        assert set(trio) == {"base", "flip", "same"} and all(
+            e.scene in read.shard_of for e in trio.values()
+        )
         assert trio["base"].answers == trio["same"].answers != trio["flip"].answers
 
 
@@ -227,15 +275,22 @@ def test_a_domain_can_be_held_out_and_poor_questions_added(made):
     read = Corpus(made)
     domains = {e.scene.split("_")[0] for e in read.examples("train")}
     assert len(domains) == 4
-    assert {e.scene.split("_")[0] for e in read.examples("train", domains=domains - {"rscan"})} == domains - {"rscan"}
+    assert {
+        e.scene.split("_")[0] for e in read.examples("train", domains=domains - {"rscan"})
+    } == domains - {"rscan"}
     plain, more = (list(read.examples("train", simplistic=switch)) for switch in (False, True))
-    assert more[: len(plain)] == plain and more[len(plain) :] == list(read.examples("simplistic-train")) != []
+    assert (
+        more[: len(plain)] == plain
+        and more[len(plain) :] == list(read.examples("simplistic-train")) != []
+    )
 
 
 def test_the_solver_agrees_with_a_corpus(made, copied):
     check = quickly(check_corpus.check)
     counts, problems = check(made)
-    assert not problems and counts.total() == sum(1 for f in made.glob("shard-*.jsonl") for _ in load_examples(f))
+    assert not problems and counts.total() == sum(
+        1 for f in made.glob("shard-*.jsonl") for _ in load_examples(f)
+    )
     lines = (copied / "shard-0000.jsonl").read_text().splitlines()
     wrong = json.loads(next(line for line in lines if '"height"' in line and '"qa"' in line))
     wrong["answers"] = [str(int(wrong["answers"][0]) + 3)]

@@ -1,4 +1,6 @@
-"""Four ways to record a room: one camera convention, each sensor's own faults, and cameras that a person could have held."""
+"""Four ways to record a room: one camera convention, each sensor's own faults, and cameras that a
+person could have held.
+"""
 
 import colorsys
 import math
@@ -28,7 +30,9 @@ def truth(recorded):
 
 
 def errors(domain):
-    """True depth, measured depth and the true pictures of two recordings, as flat arrays of the measured and unmeasured pixels."""
+    """True depth, measured depth and the true pictures of two recordings, as flat arrays of the
+    measured and unmeasured pixels.
+    """
     parts = [(recording(domain, n).scene, truth(recording(domain, n))) for n in (2, 3)]
     columns = [(shot.depth, scene.depth.numpy(), shot.albedo, shot.facing) for scene, shot in parts]
     return (np.concatenate([c.ravel() for c in column]) for column in zip(*columns, strict=True))
@@ -39,11 +43,15 @@ def points_of(scene):
 
 
 def outside(scene, points, item, edge):
-    """How far (metres) the measured points of an object lie outside its box, leaving out ``edge`` pixels along its outline."""
+    """How far (metres) the measured points of an object lie outside its box, leaving out ``edge``
+    pixels along its outline.
+    """
     mask = (scene.instances == item.id).numpy()
     inner = ndimage.minimum_filter(mask, (1, 2 * edge + 1, 2 * edge + 1))
     points = points[inner & (scene.depth > 0).numpy()]
-    local = np.concatenate([turn(points[:, :2] - item.center[:2], -item.yaw), points[:, 2:] - item.center[2]], axis=1)
+    local = np.concatenate(
+        [turn(points[:, :2] - item.center[:2], -item.yaw), points[:, 2:] - item.center[2]], axis=1
+    )
     return (np.abs(local) - np.array(item.size) / 2).max(1, initial=-1)
 
 
@@ -66,7 +74,10 @@ def test_recorded_depth_lies_on_the_labelled_objects(domain, number):
         far = outside(recorded.scene, points, item, 3)
         if len(far) > 60:
             open_at_front = item.attributes.get("state") == "open"
-            assert open_at_front or (far <= TOLERANCE[domain]).mean() > 0.95, (item.category, far.max())
+            assert open_at_front or (far <= TOLERANCE[domain]).mean() > 0.95, (
+                item.category,
+                far.max(),
+            )
             checked += 1
     assert checked >= 5
 
@@ -75,20 +86,35 @@ def test_recorded_depth_lies_on_the_labelled_objects(domain, number):
 def test_nothing_is_measured_outside_the_walls(domain, number):
     recorded = recording(domain, number)
     scene, size = recorded.scene, np.array(recorded.room.size)
-    points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world)[scene.depth > 0].double().numpy()
-    beyond = np.maximum(np.abs(points[:, :2]) - size[:2] / 2, np.stack([-points[:, 2], points[:, 2] - size[2]], 1))
+    points = (
+        back_project(scene.depth, scene.intrinsics, scene.camera_to_world)[scene.depth > 0]
+        .double()
+        .numpy()
+    )
+    beyond = np.maximum(
+        np.abs(points[:, :2]) - size[:2] / 2, np.stack([-points[:, 2], points[:, 2] - size[2]], 1)
+    )
     assert beyond.max() < 0.35 and np.percentile(beyond.max(1), 99.5) < TOLERANCE[domain]
     exact = truth(recorded)
     assert (exact.depth > 0).all()  # the room is closed
-    points = back_project(torch.from_numpy(exact.depth), scene.intrinsics, scene.camera_to_world).reshape(-1, 3).numpy()
-    beyond = np.maximum(np.abs(points[:, :2]) - size[:2] / 2, np.stack([-points[:, 2], points[:, 2] - size[2]], 1))
+    points = (
+        back_project(torch.from_numpy(exact.depth), scene.intrinsics, scene.camera_to_world)
+        .reshape(-1, 3)
+        .numpy()
+    )
+    beyond = np.maximum(
+        np.abs(points[:, :2]) - size[:2] / 2, np.stack([-points[:, 2], points[:, 2] - size[2]], 1)
+    )
     assert beyond.max() < (0.11 if domain == "multiscan" else 1e-3)  # one can look through
 
 
 def test_masks_hold_only_ids_of_objects():
     for domain, number in RECORDED:
         recorded = recording(domain, number)
-        assert set(recorded.scene.instances.unique().tolist()) <= {0, *(o.id for o in recorded.room.objects)}
+        assert set(recorded.scene.instances.unique().tolist()) <= {
+            0,
+            *(o.id for o in recorded.room.objects),
+        }
 
 
 # Sensors
@@ -97,11 +123,18 @@ def test_masks_hold_only_ids_of_objects():
 def test_frame_sizes():
     sizes = {domain: tuple(recording(domain, 2).scene.rgb.shape) for domain in DOMAINS}
     portrait, landscape = (8, 256, 192, 3), (8, 192, 256, 3)
-    assert sizes == {"scannet": landscape, "rscan": portrait, "multiscan": landscape, "arkitscenes": portrait}
+    assert sizes == {
+        "scannet": landscape,
+        "rscan": portrait,
+        "multiscan": landscape,
+        "arkitscenes": portrait,
+    }
     for domain in DOMAINS:
         K = recording(domain, 2).scene.intrinsics[0].numpy()
         width = sizes[domain][2]
-        assert math.degrees(2 * math.atan(width / 2 / K[0, 0])) == pytest.approx(DOMAINS[domain].field_of_view, abs=0.1)
+        assert math.degrees(2 * math.atan(width / 2 / K[0, 0])) == pytest.approx(
+            DOMAINS[domain].field_of_view, abs=0.1
+        )
 
 
 def test_structured_light_gets_worse_with_distance_and_fails_on_dark_and_slanted_surfaces():
@@ -131,7 +164,9 @@ def test_time_of_flight_ends_at_four_and_a_half_metres():
     relative = np.abs(measured - exact)[seen & usual] / exact[seen & usual]
     assert 0.004 < np.median(relative) < 0.012
     depth = recording("rscan", 2).scene.depth
-    assert (depth[:, ::2] == depth[:, 1::2]).all() and (depth[:, :, ::2] == depth[:, :, 1::2]).all()  # half the resolution
+    assert (depth[:, ::2] == depth[:, 1::2]).all() and (
+        depth[:, :, ::2] == depth[:, :, 1::2]
+    ).all()  # half the resolution
 
 
 def test_the_tablet_is_dense():
@@ -141,11 +176,15 @@ def test_the_tablet_is_dense():
 
 
 def test_lidar_smooths_edges():
-    """Across a step of 0.2 to 0.5 m between two neighbouring pixels, LiDAR measures a smaller one; the tablet does not."""
+    """Across a step of 0.2 to 0.5 m between two neighbouring pixels, LiDAR measures a smaller one;
+    the tablet does not.
+    """
     ratios = {}
     for domain in ("arkitscenes", "multiscan"):
         recorded = recording(domain, 2)
-        exact, measured = (np.diff(d, axis=2) for d in (truth(recorded).depth, recorded.scene.depth.numpy()))
+        exact, measured = (
+            np.diff(d, axis=2) for d in (truth(recorded).depth, recorded.scene.depth.numpy())
+        )
         both = (recorded.scene.depth[:, :, 1:] > 0) & (recorded.scene.depth[:, :, :-1] > 0)
         step = (np.abs(exact) > 0.2) & (np.abs(exact) < 0.5) & both.numpy()
         assert step.sum() > 100
@@ -171,11 +210,15 @@ def test_domains_record_the_same_room_differently():
         for b in range(a):
             assert not np.allclose(scenes[a].intrinsics[0], scenes[b].intrinsics[0])
             assert not torch.equal(scenes[a].camera_to_world, scenes[b].camera_to_world)
-            assert scenes[a].depth.shape != scenes[b].depth.shape or not torch.equal(scenes[a].depth, scenes[b].depth)
+            assert scenes[a].depth.shape != scenes[b].depth.shape or not torch.equal(
+                scenes[a].depth, scenes[b].depth
+            )
 
 
 def test_no_two_domains_share_a_room():
-    contents = [str(domain_room(domain, number).objects) for domain in DOMAINS for number in range(2)]
+    contents = [
+        str(domain_room(domain, number).objects) for domain in DOMAINS for number in range(2)
+    ]
     assert len(set(contents)) == len(contents)
 
 
@@ -205,7 +248,10 @@ def test_cameras_stand_on_free_floor_and_all_areas_are_visited():
         style = DOMAINS[recorded.domain]
         visits = [0] * len(room.areas)
         for x, y, z in poses[:, :3, 3]:
-            inside = [(np.abs([x, y] - np.array(a.center)) < np.array(a.size) / 2 - 0.2).all() for a in room.areas]
+            inside = [
+                (np.abs([x, y] - np.array(a.center)) < np.array(a.size) / 2 - 0.2).all()
+                for a in room.areas
+            ]
             assert sum(inside) == 1 and style.eye[0] - 1e-6 <= z <= style.eye[1] + 1e-6
             visits[inside.index(True)] += 1
             low = [o for o in room.objects if o.category not in FIXED and bottom(o) < 1]
@@ -218,7 +264,9 @@ def test_cameras_are_held_nearly_upright():
     for domain, style in DOMAINS.items():
         rolls = []
         for number in known_rooms.NUMBERS:
-            right, down = (recording(domain, number).scene.camera_to_world.numpy()[:, 2, i] for i in (0, 1))
+            right, down = (
+                recording(domain, number).scene.camera_to_world.numpy()[:, 2, i] for i in (0, 1)
+            )
             assert (down < 0).all()
             rolls += np.degrees(np.arctan2(right, -down)).tolist()
         assert style.roll / 2 < np.abs(rolls).max() <= style.roll + 0.01
@@ -228,11 +276,19 @@ def test_cameras_are_held_nearly_upright():
 
 
 def test_objects_are_seen_in_the_colour_that_they_are_named_by():
-    hues = {name: colorsys.rgb_to_hsv(*c)[0] for name, c in COLOURS.items() if name not in ("white", "black")}
+    hues = {
+        name: colorsys.rgb_to_hsv(*c)[0]
+        for name, c in COLOURS.items()
+        if name not in ("white", "black")
+    }
     right = []
     for domain, number in RECORDED:
         scene = recording(domain, number).scene
-        for item in (o for o in scene.objects if o.id in recording(domain, number).world.clear and "colour" in o.attributes):
+        for item in (
+            o
+            for o in scene.objects
+            if o.id in recording(domain, number).world.clear and "colour" in o.attributes
+        ):
             pixels = scene.rgb.numpy()[(scene.instances == item.id).numpy()] / 255
             hue, saturation, value = colorsys.rgb_to_hsv(*np.median(pixels, axis=0))
             named = item.attributes["colour"]

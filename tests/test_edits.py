@@ -35,7 +35,10 @@ def test_a_flip_changes_one_thing_and_the_answer(pairs):
     for pair in pairs:
         base, flip, _ = pair.examples
         changed = difference(pair.base.scene.objects, pair.flip.objects)
-        assert len(changed) == (2 if base.kind in ("stack order", "stacked") else 1), (base, changed)
+        assert len(changed) == (2 if base.kind in ("stack order", "stacked") else 1), (
+            base,
+            changed,
+        )
         assert {o.id for o, _ in changed} <= set(base.derivation["objects"])
         assert flip.question == base.question and flip.answers != base.answers
 
@@ -44,7 +47,10 @@ def test_an_unrelated_edit_changes_something_else_and_not_the_answer(pairs):
     for pair in pairs:
         base, _, same = pair.examples
         changed = difference(pair.base.scene.objects, pair.same.objects)
-        assert len(changed) == 1 and changed[0][0].id not in base.derivation["objects"], (base, changed)
+        assert len(changed) == 1 and changed[0][0].id not in base.derivation["objects"], (
+            base,
+            changed,
+        )
         assert (same.question, same.answers) == (base.question, base.answers)
 
 
@@ -55,8 +61,15 @@ def test_sizes_stay_and_nothing_intersects_after_an_edit(pairs):
                 assert new is None or (old.category, old.size) == (new.category, new.size)
             room = copy.copy(pair.base.room)
             room.objects = scene.objects
-            hosts = {(o.id, known_rooms.host_of(room, o)[1].id) for o in room.objects if known_rooms.host_of(room, o)}
-            assert all((a.id, b.id) in hosts or (b.id, a.id) in hosts for a, b in known_rooms.intersections(room))
+            hosts = {
+                (o.id, known_rooms.host_of(room, o)[1].id)
+                for o in room.objects
+                if known_rooms.host_of(room, o)
+            }
+            assert all(
+                (a.id, b.id) in hosts or (b.id, a.id) in hosts
+                for a, b in known_rooms.intersections(room)
+            )
 
 
 def test_cameras_stay_and_pictures_change(pairs):
@@ -72,15 +85,31 @@ def test_examples_of_a_pair_belong_together(pairs):
     for pair in pairs:
         base = pair.examples[0]
         assert [e.derivation["role"] for e in pair.examples] == ["base", "flip", "same"]
-        assert len({e.derivation["pair"] for e in pair.examples}) == 1 and len({e.id for e in pair.examples}) == 3
-        assert [e.scene for e in pair.examples] == [base.scene, f"{base.scene}-flip", f"{base.scene}-same"]
-        assert [pair.base.scene.name, pair.flip.name, pair.same.name] == [e.scene for e in pair.examples]
+        assert (
+            len({e.derivation["pair"] for e in pair.examples}) == 1
+            and len({e.id for e in pair.examples}) == 3
+        )
+        assert [e.scene for e in pair.examples] == [
+            base.scene,
+            f"{base.scene}-flip",
+            f"{base.scene}-same",
+        ]
+        assert [pair.base.scene.name, pair.flip.name, pair.same.name] == [
+            e.scene for e in pair.examples
+        ]
 
 
 def stacks():
     for room in known_rooms.rooms():
         for upper in room.objects:
-            lower = next((o for o in room.objects if str(o.id) == upper.attributes.get("on") and o.category in SMALL), None)
+            lower = next(
+                (
+                    o
+                    for o in room.objects
+                    if str(o.id) == upper.attributes.get("on") and o.category in SMALL
+                ),
+                None,
+            )
             if lower is not None:
                 yield room, upper, lower
 
@@ -93,9 +122,13 @@ def test_swap_exchanges_a_stack():
         support = bottom(lower)
         if edits.swap(edited, *((one, other) if done % 2 else (other, one))):
             done += 1
-            assert bottom(one) == pytest.approx(support) and bottom(other) == pytest.approx(top(one))
+            assert bottom(one) == pytest.approx(support) and bottom(other) == pytest.approx(
+                top(one)
+            )
             assert covers(one, np.array(other.center[:2])) and other.attributes["on"] == str(one.id)
-            assert {k: one.attributes.get(k) for k in ("on", "under")} == {k: lower.attributes.get(k) for k in ("on", "under")}
+            assert {k: one.attributes.get(k) for k in ("on", "under")} == {
+                k: lower.attributes.get(k) for k in ("on", "under")
+            }
             boxes = [vars(o) for o in (one, other)]
             assert solver.on(boxes[1], boxes[0]) and not solver.on(boxes[0], boxes[1])
     assert done >= 7
@@ -105,7 +138,10 @@ def test_edits_leave_the_first_room_as_it_was():
     recorded, rng = recording("scannet", 0), np.random.default_rng(0)
     before = copy.deepcopy(recorded.room)
     tried = [
-        change(recorded.room, e, rng) for e in recorded.examples for change in (edits.flipped, edits.unrelated) if e.task == "qa"
+        change(recorded.room, e, rng)
+        for e in recorded.examples
+        for change in (edits.flipped, edits.unrelated)
+        if e.task == "qa"
     ]
     assert sum(room is not None for room in tried) > 20
     assert recorded.room.objects == before.objects and recorded.room.parts == before.parts
@@ -113,7 +149,9 @@ def test_edits_leave_the_first_room_as_it_was():
 
 def test_what_carries_something_is_not_taken_away():
     room = copy.deepcopy(next(room for room, *_ in stacks()))
-    host = next(o for o in room.objects if any(x.attributes.get("on") == str(o.id) for x in room.objects))
+    host = next(
+        o for o in room.objects if any(x.attributes.get("on") == str(o.id) for x in room.objects)
+    )
     assert not edits.remove(room, host) and host in room.objects
     assert not edits.move(room, host, np.random.default_rng(0))
 

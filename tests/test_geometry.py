@@ -1,4 +1,6 @@
-"""Depth to points, and feature maps to 3D patches: against Open3D, against plain loops, and on hand-made cells."""
+"""Depth to points, and feature maps to 3D patches: against Open3D, against plain loops, and on
+hand-made cells.
+"""
 
 import numpy as np
 import pytest
@@ -8,21 +10,42 @@ from hypothesis import strategies as st
 from random_inputs import devices, random_cameras, random_depth
 from torch.testing import assert_close
 
-from leovl_mini.geometry import back_project, cells, lift, patch_centers, pixel_grid, project, scene_points
+from leovl_mini.geometry import (
+    back_project,
+    cells,
+    lift,
+    patch_centers,
+    pixel_grid,
+    project,
+    scene_points,
+)
 from leovl_mini.scene import Scene
 
-UNEVEN = [(6, 8, 2, 4), (7, 5, 3, 2), (5, 7, 5, 7), (13, 17, 4, 5), (10, 3, 1, 1)]  # H, W, rows, columns
+UNEVEN = [
+    (6, 8, 2, 4),
+    (7, 5, 3, 2),
+    (5, 7, 5, 7),
+    (13, 17, 4, 5),
+    (10, 3, 1, 1),
+]  # H, W, rows, columns
 ONE_CAMERA = torch.tensor([[[100.0, 0, 3.5], [0, 100, 3.5], [0, 0, 1]]]), torch.eye(4)[None]
 
 
 def naive_cell(image: np.ndarray, row: int, column: int, rows: int, columns: int) -> np.ndarray:
     """The pixels of one cell of an image (H,W,...)."""
     height, width = image.shape[:2]
-    return image[row * height // rows : (row + 1) * height // rows, column * width // columns : (column + 1) * width // columns]
+    return image[
+        row * height // rows : (row + 1) * height // rows,
+        column * width // columns : (column + 1) * width // columns,
+    ]
 
 
-def naive_center(depth: np.ndarray, points: np.ndarray, min_valid: float, tolerance: float) -> np.ndarray | None:
-    """The rule for one cell: median depth, pixels within the tolerance, mean of their points; None for too little depth."""
+def naive_center(
+    depth: np.ndarray, points: np.ndarray, min_valid: float, tolerance: float
+) -> np.ndarray | None:
+    """The rule for one cell: median depth, pixels within the tolerance, mean of their points; None
+    for too little depth.
+    """
     valid = depth > 0
     if valid.sum() == 0 or valid.sum() < min_valid * depth.size:
         return None
@@ -42,7 +65,9 @@ def test_back_project_equals_open3d():
 
     depth, (intrinsics, poses) = random_depth(3, 24, 32), random_cameras(3, 24, 32)
     points = back_project(depth, intrinsics, poses)
-    for d, K, pose, ours in zip(depth, intrinsics.double().numpy(), poses.double().numpy(), points, strict=True):
+    for d, K, pose, ours in zip(
+        depth, intrinsics.double().numpy(), poses.double().numpy(), points, strict=True
+    ):
         cloud = open3d.geometry.PointCloud.create_from_depth_image(
             open3d.geometry.Image(d.numpy()),
             open3d.camera.PinholeCameraIntrinsic(32, 24, K[0, 0], K[1, 1], K[0, 2], K[1, 2]),
@@ -50,7 +75,9 @@ def test_back_project_equals_open3d():
             depth_scale=1.0,
             project_valid_depth_only=True,
         )
-        assert_close(ours[d > 0].double(), torch.from_numpy(np.asarray(cloud.points)), atol=1e-4, rtol=0)
+        assert_close(
+            ours[d > 0].double(), torch.from_numpy(np.asarray(cloud.points)), atol=1e-4, rtol=0
+        )
 
 
 def test_pixels_without_depth_land_on_the_camera_centre():
@@ -61,7 +88,10 @@ def test_pixels_without_depth_land_on_the_camera_centre():
 
 @given(seed=st.integers(0, 10**6), height=st.integers(1, 9), width=st.integers(1, 9))
 def test_project_inverts_back_project(seed, height, width):
-    depth, (intrinsics, poses) = random_depth(2, height, width, seed, holes=0), random_cameras(2, height, width, seed)
+    depth, (intrinsics, poses) = (
+        random_depth(2, height, width, seed, holes=0),
+        random_cameras(2, height, width, seed),
+    )
     pixels, z = project(back_project(depth, intrinsics, poses), intrinsics, poses)
     assert_close(z, depth, atol=1e-4, rtol=0)
     assert_close(pixels, pixel_grid(height, width)[..., :2].expand_as(pixels), atol=1e-3, rtol=0)
@@ -93,14 +123,19 @@ def test_cells_equal_a_plain_loop_and_hold_every_pixel_once(device, height, widt
         for row in range(rows):
             for column in range(columns):
                 expected = naive_cell(image[view].numpy(), row, column, rows, columns).ravel()
-                assert cut[view, row, column][cut[view, row, column] >= 0].tolist() == expected.tolist()
+                assert (
+                    cut[view, row, column][cut[view, row, column] >= 0].tolist()
+                    == expected.tolist()
+                )
     assert torch.equal(cut[cut >= 0].sort().values, image.flatten())
 
 
 @devices
 @pytest.mark.parametrize("height, width, rows, columns", UNEVEN)
 @pytest.mark.parametrize("min_valid, tolerance", [(0.25, 0.1), (0.6, 0.5)])
-def test_patch_centers_equal_a_plain_loop(device, height, width, rows, columns, min_valid, tolerance):
+def test_patch_centers_equal_a_plain_loop(
+    device, height, width, rows, columns, min_valid, tolerance
+):
     depth, (intrinsics, poses) = random_depth(3, height, width), random_cameras(3, height, width)
     inputs = (x.to(device) for x in (depth, intrinsics, poses))
     centers, keep = patch_centers(*inputs, rows, columns, min_valid, tolerance)
@@ -108,11 +143,19 @@ def test_patch_centers_equal_a_plain_loop(device, height, width, rows, columns, 
     for view in range(3):
         for row in range(rows):
             for column in range(columns):
-                d, p = (naive_cell(x, row, column, rows, columns) for x in (depth[view].numpy(), points[view]))
+                d, p = (
+                    naive_cell(x, row, column, rows, columns)
+                    for x in (depth[view].numpy(), points[view])
+                )
                 expected = naive_center(d, p, min_valid, tolerance)
                 assert keep[view, row, column] == (expected is not None)
                 if expected is not None:
-                    assert_close(centers[view, row, column].cpu(), torch.from_numpy(expected), atol=1e-4, rtol=0)
+                    assert_close(
+                        centers[view, row, column].cpu(),
+                        torch.from_numpy(expected),
+                        atol=1e-4,
+                        rtol=0,
+                    )
 
 
 @pytest.mark.parametrize("near, far", [(1.0, 3.0), (3.0, 1.0)])
@@ -129,7 +172,9 @@ def test_a_cell_on_an_edge_gets_a_centre_on_the_larger_surface(near, far, column
 def test_a_cell_split_in_equal_halves_gets_a_centre_on_one_of_them():
     depth = torch.ones(8, 8)
     depth[:, 4:] = 3
-    assert_close(center_of_cell(depth), torch.tensor([(1.5 - 3.5) / 100, 0, 1]))  # the nearer one, and its own middle column
+    assert_close(
+        center_of_cell(depth), torch.tensor([(1.5 - 3.5) / 100, 0, 1])
+    )  # the nearer one, and its own middle column
 
 
 def test_a_slanted_surface_is_averaged_whole():
@@ -137,7 +182,9 @@ def test_a_slanted_surface_is_averaged_whole():
     assert_close(center_of_cell(depth)[2], torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("measured, kept", [(16, True), (4, True), (3, False), (1, False), (0, False)])
+@pytest.mark.parametrize(
+    "measured, kept", [(16, True), (4, True), (3, False), (1, False), (0, False)]
+)
 def test_a_cell_needs_a_quarter_of_its_pixels_measured(measured, kept):
     depth = torch.zeros(16)
     depth[:measured] = 1
@@ -166,7 +213,9 @@ def test_lift_keeps_or_counts_every_cell_and_leaves_features_untouched(device):
 @devices
 def test_no_depth_gives_no_patches(device):
     intrinsics, poses = random_cameras(2, 6, 8)
-    patches = lift(*(x.to(device) for x in (torch.randn(2, 3, 4, 5), torch.zeros(2, 6, 8), intrinsics, poses)))
+    patches = lift(
+        *(x.to(device) for x in (torch.randn(2, 3, 4, 5), torch.zeros(2, 6, 8), intrinsics, poses))
+    )
     assert len(patches) == 0 and patches.centers.shape == (0, 3) and patches.dropped == 24
 
 

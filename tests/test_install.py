@@ -32,12 +32,23 @@ def test_a_built_wheel_finds_the_bundled_rooms(tmp_path):
         "print(s.samples_folder(), len(load_scene(s.sample_room())))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": ""}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "PATH": ""},
     )
     assert done.stdout.split() == [str(site / "leovl_mini" / "data_samples"), "8"], done.stderr
 
 
 def test_the_package_imports_no_network_client_of_its_own():
     text = "\n".join(p.read_text() for p in (ROOT / "leovl_mini").rglob("*.py"))
-    for name in ("import requests", "urllib", "http.client", "import pickle", "weights_only=False", "allow_pickle=True"):
+    for name in (
+        "import requests",
+        "urllib",
+        "http.client",
+        "import pickle",
+        "weights_only=False",
+        "allow_pickle=True",
+    ):
         assert name not in text

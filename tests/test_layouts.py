@@ -1,4 +1,6 @@
-"""Rooms on paper: as many as one likes, none of them a room of a corpus, with answers that follow from their objects."""
+"""Rooms on paper: as many as one likes, none of them a room of a corpus, with answers that follow
+from their objects.
+"""
 
 import pytest
 
@@ -22,14 +24,19 @@ def test_every_domain_has_its_share_and_validation_rooms_are_apart(made):
     assert len(made.objects) == 164
     assert all(sum(n.startswith(d) for n in made.objects) == 41 for d in DOMAINS)
     rooms = {split: {e.scene for e in made.examples(split)} for split in ("train", "val")}
-    assert rooms["train"].isdisjoint(rooms["val"]) and rooms["train"] | rooms["val"] <= set(made.objects)
+    assert rooms["train"].isdisjoint(rooms["val"]) and rooms["train"] | rooms["val"] <= set(
+        made.objects
+    )
     assert len(rooms["val"]) == 8 and len({n.split("_")[0] for n in rooms["val"]}) == 4
 
 
 def test_a_layout_is_the_room_of_its_number(made):
     name, objects, asked = layout(6)
     domain, number = name.split("_")
-    assert int(number) == FIRST + 1 and objects == domain_room(domain, int(number)).objects == made.objects[name]
+    assert (
+        int(number) == FIRST + 1
+        and objects == domain_room(domain, int(number)).objects == made.objects[name]
+    )
     assert {e.scene for e in asked} == {name} and len({e.id for e in asked}) == len(asked)
 
 
@@ -46,7 +53,9 @@ def test_answers_follow_from_the_objects(made):
             elif e.kind == "colour":
                 assert by_id[e.derivation["objects"][0]].attributes["colour"] == e.answers[0]
             elif e.kind == "contents on":
-                (held,) = (o for o in objects if o.attributes.get("on") == str(e.derivation["objects"][0]))
+                (held,) = (
+                    o for o in objects if o.attributes.get("on") == str(e.derivation["objects"][0])
+                )
                 assert held.category == e.answers[0]
             else:
                 continue
@@ -56,11 +65,22 @@ def test_answers_follow_from_the_objects(made):
 
 def test_rooms_are_also_told_about(made):
     told = [e for split in ("train", "val") for e in made.examples(split) if e.task != "qa"]
-    assert {e.task for e in told} == {"object captioning", "scene captioning", "planning", "dialogue"}
+    assert {e.task for e in told} == {
+        "object captioning",
+        "scene captioning",
+        "planning",
+        "dialogue",
+    }
     assert {e.scene for e in told if e.task == "scene captioning"} == set(made.objects)
     for e in (e for e in told if e.task == "object captioning"):
-        top = [(*o.center[:2], o.center[2] + o.size[2] / 2) for o in made.objects[e.scene] if o.category == e.kind]
-        assert any(tuple(e.spot) == pytest.approx(point) for point in top) and e.kind in e.answers[0]
+        top = [
+            (*o.center[:2], o.center[2] + o.size[2] / 2)
+            for o in made.objects[e.scene]
+            if o.category == e.kind
+        ]
+        assert (
+            any(tuple(e.spot) == pytest.approx(point) for point in top) and e.kind in e.answers[0]
+        )
 
 
 def test_answers_are_balanced_and_held_out_pairs_absent(made):
@@ -74,5 +94,8 @@ def test_answers_are_balanced_and_held_out_pairs_absent(made):
 def test_a_folder_is_never_overwritten_and_a_missing_one_is_named(made, tmp_path):
     with pytest.raises(FileExistsError, match="exists already"):
         make_layouts(made.folder, rooms=4, workers=1, quiet=True)
-    with pytest.raises(CaptureError, match="holds no layouts; make some with: leovl-mini train layouts --out FOLDER"):
+    with pytest.raises(
+        CaptureError,
+        match="holds no layouts; make some with: leovl-mini train layouts --out FOLDER",
+    ):
         Layouts(tmp_path)

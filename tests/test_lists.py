@@ -6,7 +6,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from leovl_mini.lists import EVERYTHING, LISTS, comparisons, counts, holdings, inventory, names, short_lessons, tallies
+from leovl_mini.lists import (
+    EVERYTHING,
+    LISTS,
+    comparisons,
+    counts,
+    holdings,
+    inventory,
+    names,
+    short_lessons,
+    tallies,
+)
 from leovl_mini.rooms import domain_room
 from leovl_mini.rooms.facts import World, nearest
 from leovl_mini.rooms.questions import plural
@@ -14,7 +24,9 @@ from leovl_mini.scene import Object
 
 
 def thing(number, category, colour, at, **more):
-    return Object(number, category, at, (0.2, 0.2, 0.2), 0.0, {"colour": colour, "pattern": "plain", **more})
+    return Object(
+        number, category, at, (0.2, 0.2, 0.2), 0.0, {"colour": colour, "pattern": "plain", **more}
+    )
 
 
 ROOM = [
@@ -43,11 +55,17 @@ def test_every_list_says_what_is_there():
     ]
     assert holdings(ROOM, rng) == "on red chair: mug"
     said = dict(line.rsplit(" ", 1) for line in counts(ROOM, rng).split("; "))
-    assert {k: v for k, v in said.items() if v != "no"} == {"chair": "2", "mug": "1", "ball": "2"} and len(said) == 6
+    assert {k: v for k, v in said.items() if v != "no"} == {
+        "chair": "2",
+        "mug": "1",
+        "ball": "2",
+    } and len(said) == 6
 
 
 def test_comparisons_are_those_that_are_clear():
-    """The mug, which lies on the red chair, is nearer to it than the blue chair is; both are equally far from the blue one."""
+    """The mug, which lies on the red chair, is nearer to it than the blue chair is; both are
+    equally far from the blue one.
+    """
     said = comparisons(ROOM, np.random.default_rng(0))
     assert len(said) == len(dict(said)) >= 3
     assert set(said) <= {
@@ -59,9 +77,15 @@ def test_comparisons_are_those_that_are_clear():
 
 
 def test_tallies_count_the_categories_and_leave_out_most_that_are_there_once():
-    assert sorted(tallies(ROOM, np.random.default_rng(0))) == [("balls", "2"), ("chairs", "2"), ("mugs", "1")]
+    assert sorted(tallies(ROOM, np.random.default_rng(0))) == [
+        ("balls", "2"),
+        ("chairs", "2"),
+        ("mugs", "1"),
+    ]
     once = ("bed", "desk", "bookshelf", "lamp")
-    singles = [thing(10 + i, category, "red", (1.0 * i, 0.0, 0.0)) for i, category in enumerate(once)]
+    singles = [
+        thing(10 + i, category, "red", (1.0 * i, 0.0, 0.0)) for i, category in enumerate(once)
+    ]
     seen = set()
     for seed in range(20):
         said = dict(tallies(ROOM + singles, np.random.default_rng(seed)))
@@ -80,13 +104,18 @@ def test_an_empty_room_is_an_empty_list():
 @pytest.mark.parametrize("domain", ["scannet", "rscan", "multiscan", "arkitscenes"])
 def test_lists_agree_with_the_rules_that_answer_questions(domain):
     room = domain_room(domain, 3)
-    world, rng = World(room.objects, room.areas, {o.id for o in room.objects}), np.random.default_rng(1)
+    world, rng = (
+        World(room.objects, room.areas, {o.id for o in room.objects}),
+        np.random.default_rng(1),
+    )
     assert names(room.objects) == {o.id: world.refs[o.id] for o in room.objects if world.refs[o.id]}
     by_name = {name: world.by_id[i] for i, name in names(room.objects).items()}
     for line in filter(None, holdings(room.objects, rng).split("; ")):
         where, held = line.split(": ")
         relation, holder = where.split(" ", 1)
-        assert {world.host(by_name[h]) == (relation, by_name[holder]) for h in held.split(", ")} == {True}
+        assert {
+            world.host(by_name[h]) == (relation, by_name[holder]) for h in held.split(", ")
+        } == {True}
     for line in counts(room.objects, rng).split("; "):
         category, number = line.rsplit(" ", 1)
         assert len(world.matching(category)) == (0 if number == "no" else int(number))
@@ -108,7 +137,12 @@ def test_each_list_is_asked_for_and_shorthand():
     asked = [short_lessons(ROOM, rng) for _ in range(300)]
     lists = [some[0][0] for some in asked if some[0][0] in LISTS]
     assert set(lists) == set(LISTS) and 0.5 < 1 - len(lists) / 300 < 0.7
-    assert all(len(some) == 1 for some in asked if some[0][0] in LISTS) and 20 < lists.count(EVERYTHING) < 70
+    assert (
+        all(len(some) == 1 for some in asked if some[0][0] in LISTS)
+        and 20 < lists.count(EVERYTHING) < 70
+    )
     shorthand = [some for some in asked if some[0][0] not in LISTS]
     assert all(("chairs", "2") in some and "red chair" in dict(some).values() for some in shorthand)
-    assert len({some.index(("chairs", "2")) for some in shorthand}) > 3  # tallies among the comparisons
+    assert (
+        len({some.index(("chairs", "2")) for some in shorthand}) > 3
+    )  # tallies among the comparisons

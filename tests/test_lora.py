@@ -1,4 +1,6 @@
-"""LoRA: the language model stays what it was, files hold what was trained, merged models can be tuned again."""
+"""LoRA: the language model stays what it was, files hold what was trained, merged models can be
+tuned again.
+"""
 
 from pathlib import Path
 
@@ -36,7 +38,9 @@ def model() -> LeoVL:
 
 def logits(model: LeoVL) -> Tensor:
     with torch.no_grad():
-        return model.language(inputs_embeds=model.embed(random_tokens(9, 8), "Where is the lamp?")).logits
+        return model.language(
+            inputs_embeds=model.embed(random_tokens(9, 8), "Where is the lamp?")
+        ).logits
 
 
 def move(model: LeoVL) -> LeoVL:
@@ -54,7 +58,7 @@ def with_adapter(preset: str = "tiny", rank: int = 4) -> LeoVL:
     return move(model)
 
 
-# -- the adapter -------------------------------------------------------------------------------------------------------------------
+# -- the adapter -----------------------------------------------------------------------------------
 
 
 def test_the_adapter_and_everything_outside_the_language_model_is_trained(model):
@@ -63,7 +67,9 @@ def test_the_adapter_and_everything_outside_the_language_model_is_trained(model)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     adapter = {name for name in trained if ".lora_" in name}
     assert trained - adapter == outside
-    assert len(adapter) == 2 * 2 * len(TARGETS) and all(any(t in name for name in adapter) for t in TARGETS)
+    assert len(adapter) == 2 * 2 * len(TARGETS) and all(
+        any(t in name for name in adapter) for t in TARGETS
+    )
     assert all(4 in p.shape for name, p in model.named_parameters() if name in adapter)
 
 
@@ -113,19 +119,27 @@ def test_training_leaves_the_language_model_alone(model, tiny):
     add_lora(model, 4)
     train_steps(model, lessons(model), 3, answer_loss, 1e-2, warmup=1, quiet=True)
     trained = model.state_dict()
-    moved = [name for name, value in with_adapter().state_dict().items() if not torch.equal(trained[name], value)]
-    assert any(".lora_B" in name for name in moved) and any(name.startswith("projector.") for name in moved)
+    moved = [
+        name
+        for name, value in with_adapter().state_dict().items()
+        if not torch.equal(trained[name], value)
+    ]
+    assert any(".lora_B" in name for name in moved) and any(
+        name.startswith("projector.") for name in moved
+    )
     assert not [name for name in moved if name.startswith("language.") and ".lora_" not in name]
 
 
-# -- files -------------------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 def test_a_file_holds_what_was_trained_and_the_model_comes_back(tmp_path):
     model, file = with_adapter(), tmp_path / "adapter.safetensors"
     save_weights(model, file, {"command": "by hand"})
     held = set(load_file(file))
-    assert held == {name for name in model.state_dict() if ".lora_" in name or not name.startswith("language.")}
+    assert held == {
+        name for name in model.state_dict() if ".lora_" in name or not name.startswith("language.")
+    }
     loaded = load_weights(file)
     assert (loaded.lora, loaded.trained, notes(file)) == (4, True, {"command": "by hand"})
     assert_close(logits(loaded), logits(model), atol=0.05, rtol=0)  # bfloat16
@@ -135,7 +149,9 @@ def test_a_file_holds_what_was_trained_and_the_model_comes_back(tmp_path):
 def rewritten(file: Path, **changes: str) -> Path:
     with safe_open(file, "pt") as opened:
         about = opened.metadata()
-    save_file(load_file(file), file, {**about, **{k.replace("_", " "): v for k, v in changes.items()}})
+    save_file(
+        load_file(file), file, {**about, **{k.replace("_", " "): v for k, v in changes.items()}}
+    )
     return file
 
 
@@ -178,19 +194,39 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
                 raise KeyboardInterrupt
             return answer_loss(m, batch)
 
-        history = train_steps(model, lessons(model, rooms=1, budget=40), 6, loss, checkpoint=file, every=2, quiet=True, warmup=2)
+        history = train_steps(
+            model,
+            lessons(model, rooms=1, budget=40),
+            6,
+            loss,
+            checkpoint=file,
+            every=2,
+            quiet=True,
+            warmup=2,
+        )
         return model.state_dict(), history, len(seen)
 
     whole, losses, _ = run(tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken.safetensors", interrupt_at=4)
     broken, again, steps = run(tmp_path / "broken.safetensors")
-    assert steps == 4 and again == losses and all(torch.equal(broken[k], v) for k, v in whole.items())
-    assert not [k for k in load_file(tmp_path / "whole.safetensors") if k.startswith("model.language") and ".lora_" not in k]
+    assert (
+        steps == 4 and again == losses and all(torch.equal(broken[k], v) for k, v in whole.items())
+    )
+    assert not [
+        k
+        for k in load_file(tmp_path / "whole.safetensors")
+        if k.startswith("model.language") and ".lora_" not in k
+    ]
 
 
 def test_a_checkpoint_goes_only_into_a_model_with_the_same_adapter(tmp_path, model):
-    save_checkpoint(tmp_path / "four.safetensors", with_adapter(), [torch.optim.AdamW(model.parameters())], [1.0])
+    save_checkpoint(
+        tmp_path / "four.safetensors",
+        with_adapter(),
+        [torch.optim.AdamW(model.parameters())],
+        [1.0],
+    )
     with pytest.raises(CaptureError, match="does not fit this model"):
         restore(tmp_path / "four.safetensors", model)
     with pytest.raises(CaptureError, match="does not fit this model"):
@@ -198,7 +234,7 @@ def test_a_checkpoint_goes_only_into_a_model_with_the_same_adapter(tmp_path, mod
     assert restore(tmp_path / "four.safetensors", with_adapter()) == [1.0]
 
 
-# -- the stage ---------------------------------------------------------------------------------------------------------------------
+# -- the stage -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -212,24 +248,57 @@ def made(tmp_path_factory) -> Path:
 
 def test_a_pretrained_model_is_tuned_with_an_adapter(made, tmp_path):
     out = tmp_path / "tiny.safetensors"
-    tune(made / "corpus", made / "cache", out, steps=2, align=1, quiet=True, preset="tiny", lora=4, accumulate=2)
+    tune(
+        made / "corpus",
+        made / "cache",
+        out,
+        steps=2,
+        align=1,
+        quiet=True,
+        preset="tiny",
+        lora=4,
+        accumulate=2,
+    )
     loaded = load_weights(tmp_path / "tiny.weights.safetensors")
     assert (loaded.preset, loaded.lora) == ("tiny", 4)
-    assert {key.split(".")[0] for key in load_file(out)} == {"model", "AdamW"}  # no Muon for an adapter
+    assert {key.split(".")[0] for key in load_file(out)} == {
+        "model",
+        "AdamW",
+    }  # no Muon for an adapter
     assert "--preset tiny --lora 4" in notes(tmp_path / "tiny.weights.safetensors")["command"]
-    tune(made / "corpus", made / "cache", tmp_path / "more.safetensors", start=out, steps=1, align=0, quiet=True,
-         preset="tiny", lora=4)  # fmt: skip
+    tune(
+        made / "corpus",
+        made / "cache",
+        tmp_path / "more.safetensors",
+        start=out,
+        steps=1,
+        align=0,
+        quiet=True,
+        preset="tiny",
+        lora=4,
+    )
 
 
 def test_features_of_another_encoder_are_refused_with_the_command_that_makes_them(made, tmp_path):
-    arguments = ["train", "tune", made / "corpus", "--cache", made / "cache", "--out", tmp_path / "x.safetensors"]
+    arguments = [
+        "train",
+        "tune",
+        made / "corpus",
+        "--cache",
+        made / "cache",
+        "--out",
+        tmp_path / "x.safetensors",
+    ]
     result = CliRunner().invoke(app, [*map(str, arguments), "--preset", "qwen", "--lora", "8"])
     said = str(result.exception)
-    assert isinstance(result.exception, CaptureError) and "encoder efficientnet-lite0, not Qwen/Qwen2.5-VL-3B-Instruct" in said
+    assert (
+        isinstance(result.exception, CaptureError)
+        and "encoder efficientnet-lite0, not Qwen/Qwen2.5-VL-3B-Instruct" in said
+    )
     assert "train features CORPUS --preset qwen --tokens grid" in said
 
 
-# -- tokens of objects, places and heights -----------------------------------------------------------------------------------------
+# -- tokens of objects, places and heights ---------------------------------------------------------
 
 
 def test_pretrained_models_get_marks_that_differ_and_are_as_loud_as_words(tiny):
@@ -237,16 +306,23 @@ def test_pretrained_models_get_marks_that_differ_and_are_as_loud_as_words(tiny):
     loaded, again = load_language(str(tiny)), load_language(str(tiny))
     table = loaded.model.get_input_embeddings().weight
     ids = loaded.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS)
-    assert sorted(ids) == list(range(len(plain), len(table))) and loaded.model.get_output_embeddings().weight is table
-    assert torch.equal(table[: len(plain)], plain) and torch.equal(table, again.model.get_input_embeddings().weight)
-    assert torch.cdist(table[ids], table[ids]).fill_diagonal_(9).min() > 0.3 * table.norm(dim=1).mean()
+    assert (
+        sorted(ids) == list(range(len(plain), len(table)))
+        and loaded.model.get_output_embeddings().weight is table
+    )
+    assert torch.equal(table[: len(plain)], plain) and torch.equal(
+        table, again.model.get_input_embeddings().weight
+    )
+    assert (
+        torch.cdist(table[ids], table[ids]).fill_diagonal_(9).min() > 0.3 * table.norm(dim=1).mean()
+    )
     assert_close(table[ids].std(), plain.std(), rtol=0.05, atol=0)
     assert loaded.tokenizer("a <POSE><top3>", add_special_tokens=False).input_ids[-2:] == [
         loaded.tokenizer.convert_tokens_to_ids(name) for name in ("<POSE>", "<top3>")
     ]
 
 
-# -- SmolLM2 -----------------------------------------------------------------------------------------------------------------------
+# -- SmolLM2 ---------------------------------------------------------------------------------------
 
 
 def test_smollm2_with_an_adapter(tmp_path):

@@ -1,4 +1,6 @@
-"""Scores against the scorers of coco-caption, sampling, brute force, exact arithmetic and numbers worked out by hand."""
+"""Scores against the scorers of coco-caption, sampling, brute force, exact arithmetic and numbers
+worked out by hand.
+"""
 
 import itertools
 import json
@@ -164,11 +166,24 @@ def test_relative_accuracy_needs_a_positive_truth(score):
 
 
 def test_choices_and_cells():
-    assert choice_accuracy("B", "B") and choice_accuracy("b. the chair", "B") and choice_accuracy("C.", "c")
+    assert (
+        choice_accuracy("B", "B")
+        and choice_accuracy("b. the chair", "B")
+        and choice_accuracy("C.", "c")
+    )
     assert not choice_accuracy("The answer is B", "B") and not choice_accuracy("", "B")
     truth = "x 1.5, y -0.5"
-    cells = {"x 1.5, y -0.5": (True, True), "x 1.0, y 0.0": (True, False), "x 2.5, y -0.5": (False, False)}
-    cells |= {"x 1.5, y 0.5": (False, False), "somewhere": (False, False), "x 1.5": (False, False), "x 2, y -1": (True, False)}
+    cells = {
+        "x 1.5, y -0.5": (True, True),
+        "x 1.0, y 0.0": (True, False),
+        "x 2.5, y -0.5": (False, False),
+    }
+    cells |= {
+        "x 1.5, y 0.5": (False, False),
+        "somewhere": (False, False),
+        "x 1.5": (False, False),
+        "x 2, y -1": (True, False),
+    }
     assert {text: within_a_cell(text, truth) for text in cells} == cells
 
 
@@ -176,7 +191,10 @@ def test_choices_and_cells():
 
 
 def coco(predictions, references):
-    said, known = {i: [p] for i, p in enumerate(predictions)}, dict(enumerate(map(list, references)))
+    said, known = (
+        {i: [p] for i, p in enumerate(predictions)},
+        dict(enumerate(map(list, references))),
+    )
     return {
         "bleu": np.array(Bleu(4).compute_score(known, said, verbose=0)[0]),
         "cider": Cider().compute_score(known, said)[1],
@@ -187,7 +205,9 @@ def coco(predictions, references):
 def assert_equal_to_coco(predictions, references):
     ours = {"bleu": bleu, "cider": cider, "rouge": rouge_l}
     for name, theirs in coco(predictions, references).items():
-        np.testing.assert_allclose(ours[name](predictions, references), theirs, rtol=0, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(
+            ours[name](predictions, references), theirs, rtol=0, atol=1e-9, err_msg=name
+        )
 
 
 def texts(least):
@@ -195,7 +215,11 @@ def texts(least):
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(texts(0), st.lists(texts(1), min_size=1, max_size=4)), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(texts(0), st.lists(texts(1), min_size=1, max_size=4)), min_size=1, max_size=6
+    )
+)
 def test_caption_scores_equal_those_of_coco_caption(items):
     assert_equal_to_coco(*map(list, zip(*items, strict=True)))
 
@@ -220,7 +244,13 @@ def test_caption_scores_of_real_texts_equal_those_of_coco_caption():
     rng = np.random.default_rng(0)
     references = [[c, *rng.choice(CAPTIONS, rng.integers(3))] for c in CAPTIONS]
     spoilt = [" ".join(w for w in c.split() if rng.random() < 0.8) for c in CAPTIONS]
-    for predictions in (CAPTIONS, spoilt, CAPTIONS[::-1], [""] * len(CAPTIONS), ["the chair", *spoilt[1:]]):
+    for predictions in (
+        CAPTIONS,
+        spoilt,
+        CAPTIONS[::-1],
+        [""] * len(CAPTIONS),
+        ["the chair", *spoilt[1:]],
+    ):
         assert_equal_to_coco(predictions, references)
     assert_equal_to_coco(spoilt[:1], references[:1])  # one item
     assert_equal_to_coco([""], [CAPTIONS[:1]])
@@ -236,7 +266,9 @@ def test_caption_scores_worked_out_by_hand():
     precision, recall = 1.0, 2 / 5
     rouge = 2.44 * precision * recall / (recall + 1.44 * precision)
     np.testing.assert_allclose(rouge_l(["the chair"], [["the red chair is here"]]), rouge)
-    np.testing.assert_allclose(bleu(["the chair"], [["the red chair is here"]])[0], math.exp(1 - 5 / 2), rtol=1e-6)
+    np.testing.assert_allclose(
+        bleu(["the chair"], [["the red chair is here"]])[0], math.exp(1 - 5 / 2), rtol=1e-6
+    )
     assert cider(["the chair"], [["the chair"]]) == 0  # of one item, no phrase is telling
 
 
@@ -258,13 +290,24 @@ def test_scan2cap_counts_only_what_was_found():
     framed = [[f"sos {c} eos"] for c in CAPTIONS]
     iou = np.linspace(0, 1, len(CAPTIONS))
     for k in (0.25, 0.5):
-        counted = [f"sos {c} eos" if overlap >= k else "sos eos" for c, overlap in zip(CAPTIONS, iou, strict=True)]
+        counted = [
+            f"sos {c} eos" if overlap >= k else "sos eos"
+            for c, overlap in zip(CAPTIONS, iou, strict=True)
+        ]
         expected = coco(counted, framed)
         found = scan2cap(CAPTIONS, known, iou, k)
         assert found["CIDEr"] == pytest.approx(expected["cider"].mean(), abs=1e-9)
         assert found["BLEU-4"] == pytest.approx(expected["bleu"][3], abs=1e-9)
         assert found["ROUGE-L"] == pytest.approx(expected["rouge"].mean(), abs=1e-9)
-        assert scan2cap([c if o >= k else None for c, o in zip(CAPTIONS, iou, strict=True)], known, np.ones(len(iou)), k) == found
+        assert (
+            scan2cap(
+                [c if o >= k else None for c, o in zip(CAPTIONS, iou, strict=True)],
+                known,
+                np.ones(len(iou)),
+                k,
+            )
+            == found
+        )
     at_half = np.full(len(CAPTIONS), 0.5)
     assert scan2cap(CAPTIONS, known, at_half, 0.5) == scan2cap(CAPTIONS, known, at_half + 0.5, 0.5)
     assert scan2cap(CAPTIONS, known, at_half - 0.01, 0.5)["CIDEr"] < 0.1
@@ -274,7 +317,9 @@ def test_scan2cap_counts_only_what_was_found():
 
 
 def box(center, size, degrees=0.0):
-    return Object(1, "chair", tuple(map(float, center)), tuple(map(float, size)), math.radians(degrees))
+    return Object(
+        1, "chair", tuple(map(float, center)), tuple(map(float, size)), math.radians(degrees)
+    )
 
 
 UNIT = box((0, 0, 0), (1, 1, 1))
@@ -292,7 +337,11 @@ UNIT = box((0, 0, 0), (1, 1, 1))
         (UNIT, box((0, 0, 2), (1, 1, 1)), 0),  # above
         (UNIT, box((0, 0, 0), (1, 1, 1), 90), 1),
         (box((0, 0, 0), (2, 1, 1)), box((0, 0, 0), (2, 1, 1), 90), 1 / 3),  # a cross
-        (UNIT, box((0, 0, 0), (1, 1, 1), 45), (2 * math.sqrt(2) - 2) / (4 - 2 * math.sqrt(2))),  # an octagon
+        (
+            UNIT,
+            box((0, 0, 0), (1, 1, 1), 45),
+            (2 * math.sqrt(2) - 2) / (4 - 2 * math.sqrt(2)),
+        ),  # an octagon
         (box((0, 0, 0), (0, 0, 0)), box((0, 0, 0), (0, 0, 0)), 0),
         (UNIT, box((0, 0, 0), (1, 0, 1)), 0),
     ],
@@ -313,10 +362,15 @@ def test_box_iou_equals_sampling():
     rng = np.random.default_rng(0)
     seen = []
     for _ in range(60):
-        a, b = (box(rng.uniform(-0.4, 0.4, 3), rng.uniform(0.3, 1.5, 3), rng.uniform(-400, 400)) for _ in range(2))
+        a, b = (
+            box(rng.uniform(-0.4, 0.4, 3), rng.uniform(0.3, 1.5, 3), rng.uniform(-400, 400))
+            for _ in range(2)
+        )
         x, y, z = (rng.uniform(-0.5, 0.5, (20_000, 3)) * a.size).T  # anywhere in the first box
         cos, sin = math.cos(a.yaw), math.sin(a.yaw)
-        in_both = contains(b, np.stack([cos * x - sin * y, sin * x + cos * y, z], 1) + a.center).mean() * math.prod(a.size)
+        in_both = contains(
+            b, np.stack([cos * x - sin * y, sin * x + cos * y, z], 1) + a.center
+        ).mean() * math.prod(a.size)
         seen.append(in_both / (math.prod(a.size) + math.prod(b.size) - in_both))
         assert box_iou(a, b) == pytest.approx(seen[-1], abs=0.015)
     assert min(seen) < 0.05 and max(seen) > 0.3
@@ -324,7 +378,10 @@ def test_box_iou_equals_sampling():
 
 @given(st.floats(-3, 3), st.floats(-2, 2), st.floats(-3, 3), st.floats(0.1, 2), st.floats(0.1, 2))
 def test_box_iou_does_not_depend_on_where_the_pair_stands(turn, x, yaw, width, depth):
-    a, b = Object(1, "bed", (0.0, 0.0, 0.0), (1.0, 0.7, 1.0)), Object(2, "bed", (x / 4, 0.1, 0.2), (width, depth, 1.0), yaw)
+    a, b = (
+        Object(1, "bed", (0.0, 0.0, 0.0), (1.0, 0.7, 1.0)),
+        Object(2, "bed", (x / 4, 0.1, 0.2), (width, depth, 1.0), yaw),
+    )
     moved = []
     for o in (a, b):
         cx = math.cos(turn) * o.center[0] - math.sin(turn) * o.center[1] + x
@@ -348,7 +405,10 @@ def test_multi3drefer_equals_trying_every_assignment(p, g, seed):
     iou = np.random.default_rng(seed).random((p, g))
     square = np.zeros((max(p, g),) * 2)
     square[:p, :g] = iou
-    best = max(itertools.permutations(range(len(square))), key=lambda columns: sum(square[range(len(square)), columns]))
+    best = max(
+        itertools.permutations(range(len(square))),
+        key=lambda columns: sum(square[range(len(square)), columns]),
+    )
     for k in (0.25, 0.5):
         hits = sum(square[i, j] >= k for i, j in enumerate(best))
         assert multi3drefer_f1(iou, k) == pytest.approx(2 * hits / (p + g))
@@ -357,7 +417,9 @@ def test_multi3drefer_equals_trying_every_assignment(p, g, seed):
 def test_multi3drefer_worked_out_by_hand():
     greedy_fails = np.array([[0.9, 0.8], [0.8, 0.0]])  # the largest first would leave 0.9 and 0
     assert multi3drefer_f1(greedy_fails, 0.5) == 1
-    assert multi3drefer_f1(np.array([[0.6], [0.7]]), 0.5) == pytest.approx(2 / 3)  # the same object twice
+    assert multi3drefer_f1(np.array([[0.6], [0.7]]), 0.5) == pytest.approx(
+        2 / 3
+    )  # the same object twice
     assert multi3drefer_f1(np.array([[0.25]]), 0.25) == 1
     assert multi3drefer_f1(np.zeros((0, 0)), 0.5) == 1  # nothing there, nothing predicted
     assert multi3drefer_f1(np.zeros((2, 0)), 0.5) == 0
@@ -367,12 +429,16 @@ def test_multi3drefer_worked_out_by_hand():
 def test_identifier_f1_is_multi3drefer_on_ids():
     for predicted, targets in itertools.product([set(), {1}, {1, 2}, {2, 3, 4}], repeat=2):
         same = np.array([[float(p == t) for t in sorted(targets)] for p in sorted(predicted)])
-        assert identifier_f1(predicted, targets) == pytest.approx(multi3drefer_f1(same.reshape(len(predicted), len(targets)), 0.5))
+        assert identifier_f1(predicted, targets) == pytest.approx(
+            multi3drefer_f1(same.reshape(len(predicted), len(targets)), 0.5)
+        )
 
 
 def test_beacon3d():
     objects = [("s", 1)] * 3 + [("s", 2)] * 3 + [("t", 1)] * 3
-    assert beacon3d([True, True, True, True, True, False, False, True, True], objects) == pytest.approx((7 / 9, 1 / 3))
+    assert beacon3d(
+        [True, True, True, True, True, False, False, True, True], objects
+    ) == pytest.approx((7 / 9, 1 / 3))
 
 
 # Intervals
@@ -390,15 +456,24 @@ def test_interval_of_equal_clusters_is_the_one_of_their_means():
 
 
 def test_interval_of_a_few_values_worked_out_by_hand():
-    assert clustered_bootstrap([0, 0, 1, 1], ["a", "a", "b", "b"]) == (0.5, 0, 1)  # each room is drawn twice in a quarter of draws
+    assert clustered_bootstrap([0, 0, 1, 1], ["a", "a", "b", "b"]) == (
+        0.5,
+        0,
+        1,
+    )  # each room is drawn twice in a quarter of draws
     assert clustered_bootstrap([1.0, 1.0, 1.0], [1, 2, 3]) == (1, 1, 1)
-    # rooms of 1 and 9 questions: drawn together, the mean is that of the questions, not of the rooms
+    # rooms of 1 and 9 questions: drawn together, the mean is that of the questions, not of the
+    # rooms
     assert clustered_bootstrap([1] + [0] * 9, [0] + [1] * 9)[0] == pytest.approx(0.1)
-    mean, low, high = clustered_bootstrap([1] * 20 + [0] * 180, [*range(20), *np.repeat(range(20, 40), 9).tolist()])
+    mean, low, high = clustered_bootstrap(
+        [1] * 20 + [0] * 180, [*range(20), *np.repeat(range(20, 40), 9).tolist()]
+    )
     assert mean == pytest.approx(0.1) and 0.04 < low < 0.08 and 0.13 < high < 0.25
     mean, low, high = clustered_bootstrap([0.0, 1.0], ["a", "a"])
     assert mean == 0.5 and math.isnan(low) and math.isnan(high)
-    assert clustered_bootstrap([0, 1, 1], [1, 2, 3], seed=3) == clustered_bootstrap([0, 1, 1], [1, 2, 3], seed=3)
+    assert clustered_bootstrap([0, 1, 1], [1, 2, 3], seed=3) == clustered_bootstrap(
+        [0, 1, 1], [1, 2, 3], seed=3
+    )
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -418,10 +493,25 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 def test_reference_answers_score_full_marks():
     rows, corpus = score_answers([e.answers[0] for e in EXAMPLES], EXAMPLES, WORLDS)
-    full = {name: 1.0 for name in ("EM", "EM-R", "strict", "MRA", "MRA exact", "F1", "all exact", "within a cell", "exact")}
+    full = {
+        name: 1.0
+        for name in (
+            "EM",
+            "EM-R",
+            "strict",
+            "MRA",
+            "MRA exact",
+            "F1",
+            "all exact",
+            "within a cell",
+            "exact",
+        )
+    }
     full |= {"ROUGE-L": 1.0, "fact precision": 1.0, "fact recall": 1.0, "unread": 0.0}
     for row, example in zip(rows, EXAMPLES, strict=True):
-        assert row and all(row[name] == pytest.approx(full[name]) for name in row if name != "CIDEr"), (example.id, row)
+        assert row and all(
+            row[name] == pytest.approx(full[name]) for name in row if name != "CIDEr"
+        ), (example.id, row)
     assert set(corpus) == set(metrics.TEXTS)
     for task, scores in corpus.items():
         assert scores["BLEU-4"] == pytest.approx(1) and scores["ROUGE-L"] == pytest.approx(1)
@@ -436,7 +526,12 @@ def test_every_kind_gets_its_scores():
         key = (example.task, example.kind if example.task == "qa" else "")
         assert names.setdefault(key, set(row)) == set(row)
     facts = {"CIDEr", "ROUGE-L", "fact precision", "fact recall", "unread"}
-    assert names["planning", ""] == names["scene captioning", ""] == names["object captioning", ""] == facts
+    assert (
+        names["planning", ""]
+        == names["scene captioning", ""]
+        == names["object captioning", ""]
+        == facts
+    )
     assert names["dialogue", ""] == facts | {"EM", "EM-R", "strict"}
     assert names["grounding", ""] == {"F1", "all exact"}
     assert names["qa", "coordinates"] == {"within a cell", "exact"}
@@ -444,24 +539,40 @@ def test_every_kind_gets_its_scores():
         assert names["qa", kind] == {"MRA", "MRA exact", "EM", "strict"}
     for kind in ("count", "colour", "situated", "existence", "place"):
         assert names["qa", kind] == {"EM", "EM-R", "strict"}
-    for row, example in zip(rows, EXAMPLES, strict=True):  # an empty answer earns nothing but by a public quirk
+    for row, example in zip(
+        rows, EXAMPLES, strict=True
+    ):  # an empty answer earns nothing but by a public quirk
         no_target = example.task == "grounding" and not example.targets
-        assert all(row[name] == (1 if no_target or name == "EM-R" else 0) for name in row), (example.id, row)
+        assert all(row[name] == (1 if no_target or name == "EM-R" else 0) for name in row), (
+            example.id,
+            row,
+        )
 
 
 def test_scores_of_single_answers():
     def scored(prediction, **fields):
         return score_answers([prediction], [Example("", "s", question="", **fields)])[0][0]
 
-    grounding = {"task": "grounding", "kind": "multiple", "answers": ["<OBJ003> <OBJ007>"], "targets": [3, 7]}
+    grounding = {
+        "task": "grounding",
+        "kind": "multiple",
+        "answers": ["<OBJ003> <OBJ007>"],
+        "targets": [3, 7],
+    }
     assert scored("<OBJ007> <OBJ003>", **grounding) == {"F1": 1, "all exact": 1}
     assert scored("<OBJ007> <OBJ008>", **grounding) == {"F1": 0.5, "all exact": 0}
     nothing = {"task": "grounding", "kind": "zero", "answers": ["none"], "targets": None}
-    assert scored("none", **nothing) == {"F1": 1, "all exact": 1} and scored("<OBJ001>", **nothing) == {"F1": 0, "all exact": 0}
+    assert scored("none", **nothing) == {"F1": 1, "all exact": 1} and scored(
+        "<OBJ001>", **nothing
+    ) == {"F1": 0, "all exact": 0}
     height = {"task": "qa", "kind": "height", "answers": ["100"]}
     assert scored("80", **height) == {"MRA": 0.6, "MRA exact": 0.7, "EM": 0, "strict": 0}
     assert scored("100 centimetres", **height) == {"MRA": 1, "MRA exact": 1, "EM": 0, "strict": 1}
-    assert scored("two", task="qa", kind="count", answers=["2", "two"]) == {"EM": 1, "EM-R": 1, "strict": 1}
+    assert scored("two", task="qa", kind="count", answers=["2", "two"]) == {
+        "EM": 1,
+        "EM-R": 1,
+        "strict": 1,
+    }
     counting = {"task": "qa", "kind": "object_counting", "answers": ["4"]}  # VSI-Bench
     assert scored("3", **counting)["MRA"] == 0.6 and scored("3", **counting)["EM"] == 0
 

@@ -46,8 +46,15 @@ def smol() -> LeoVL:
 
 
 def tiny_llama() -> LlamaForCausalLM:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(TOKENIZER), **sizes, tie_word_embeddings=True, bos_token_id=None))
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(TOKENIZER), **sizes, tie_word_embeddings=True, bos_token_id=None)
+    )
 
 
 @pytest.fixture
@@ -76,7 +83,13 @@ def greedy(model: LeoVL, tokens: SceneTokens, question: str, steps: int) -> str:
     while len(ids) < steps and ids[-1:] != [model.tokenizer.eos_token_id]:
         prompt = sequence.shape[1] - len(tokens) - words
         positions = model.positions(prompt - len(ids), len(tokens), words + len(ids))[None]
-        ids.append(int(model.language(inputs_embeds=sequence, position_ids=positions).logits[0, -1].argmax()))
+        ids.append(
+            int(
+                model.language(inputs_embeds=sequence, position_ids=positions)
+                .logits[0, -1]
+                .argmax()
+            )
+        )
         heard = table[ids[-1]] + (model.echo or 0) * before
         sequence, before = torch.cat([sequence, heard[None, None]], dim=1), table[ids[-1]]
     return model.tokenizer.decode(ids, skip_special_tokens=True).strip()
@@ -110,7 +123,9 @@ def test_the_chat_prompt_is_the_chat_template_of_smollm2(smol):
     before, after = build_prompt("Where is the lamp?", "chat")
     user = before.split("<|im_start|>user\n")[1] + "<scene>" + after.split("<|im_end|>")[0]
     chat = [{"role": "system", "content": ROLE}, {"role": "user", "content": user}]
-    assert before + "<scene>" + after == smol.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    assert before + "<scene>" + after == smol.tokenizer.apply_chat_template(
+        chat, tokenize=False, add_generation_prompt=True
+    )
 
 
 def test_an_unknown_style_or_preset_is_refused_with_the_choices():
@@ -121,7 +136,10 @@ def test_an_unknown_style_or_preset_is_refused_with_the_choices():
 
 
 def test_auto_picks_cuda_only_where_there_is_one():
-    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu") and pick_device("cpu").type == "cpu"
+    assert (
+        pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+        and pick_device("cpu").type == "cpu"
+    )
 
 
 def test_a_device_that_cannot_be_used_is_refused():
@@ -155,7 +173,9 @@ def test_with_every_word_nano_hears_an_echo_of_the_one_before(model):
     table = model.language.get_input_embeddings().weight
     heard = model.embed_words(torch.tensor([7, 8, 9, 10]), {}, starts=[0, 2])
     assert model.echo.item() == 0.5
-    assert_close(heard, torch.stack([table[7], table[8] + table[7] / 2, table[9], table[10] + table[9] / 2]))
+    assert_close(
+        heard, torch.stack([table[7], table[8] + table[7] / 2, table[9], table[10] + table[9] / 2])
+    )
     (gained,) = torch.autograd.grad(heard.sum(), model.echo)  # its share is learned
     assert_close(gained, (table[7] + table[9]).sum())
 
@@ -170,17 +190,30 @@ def test_greedy_answers_equal_a_plain_loop_with_and_without_the_cache(model, que
 
 
 def test_only_later_words_are_drawn_and_always_with_the_same_luck(model):
-    tokens, questions = random_tokens(20, 8), ["Where is the lamp?", "How many chairs are there in the room?"]
-    sure, likely, drawn = (model.answers(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0))
+    tokens, questions = (
+        random_tokens(20, 8),
+        ["Where is the lamp?", "How many chairs are there in the room?"],
+    )
+    sure, likely, drawn = (
+        model.answers(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0)
+    )
     short = model.answers(tokens, questions, SURE, temperature=5.0)
-    assert sure == likely and all(a.startswith(b.rstrip("\ufffd")) for a, b in zip(sure + drawn, 2 * short, strict=True))
+    assert sure == likely and all(
+        a.startswith(b.rstrip("\ufffd")) for a, b in zip(sure + drawn, 2 * short, strict=True)
+    )
     assert all(a != b for a, b in zip(sure, drawn, strict=True))
-    again = [model.answers(tokens, [q], 24, use_cache, temperature=5.0)[0] for use_cache in (True, False) for q in questions]
+    again = [
+        model.answers(tokens, [q], 24, use_cache, temperature=5.0)[0]
+        for use_cache in (True, False)
+        for q in questions
+    ]
     assert again == 2 * drawn
 
 
 def test_words_are_drawn_as_often_as_they_are_likely(model, monkeypatch):
-    """A model that finds three words likely in the proportion 5 to 4 to 1, whatever it reads, at temperature 1."""
+    """A model that finds three words likely in the proportion 5 to 4 to 1, whatever it reads, at
+    temperature 1.
+    """
     likely = torch.full((1, 1, len(TOKENIZER)), -1e9)
     likely[0, 0, TOKENIZER(" red blue green").input_ids] = torch.tensor([5.0, 4.0, 1.0]).log()
     monkeypatch.setattr(model.language, "forward", lambda **_: SimpleNamespace(logits=likely))
@@ -195,7 +228,10 @@ def test_the_answer_is_as_long_as_asked_for(model):
 
 
 def test_another_scene_changes_the_next_word(model):
-    logits = [model.language(inputs_embeds=model.embed(random_tokens(20, 8, seed), "Why?")).logits[0, -1] for seed in (0, 1)]
+    logits = [
+        model.language(inputs_embeds=model.embed(random_tokens(20, 8, seed), "Why?")).logits[0, -1]
+        for seed in (0, 1)
+    ]
     assert (logits[0] - logits[1]).norm() > 0.1 * logits[0].norm()
 
 
@@ -233,7 +269,9 @@ def test_scene_tokens_start_as_loud_as_words(which, request):
 
 
 def test_gradients_reach_projector_and_representation(model):
-    model.language(inputs_embeds=model.embed(model.scene_tokens(random_patches(50, 8)), "Why?")).logits[0, -1, :9].sum().backward()
+    model.language(
+        inputs_embeds=model.embed(model.scene_tokens(random_patches(50, 8)), "Why?")
+    ).logits[0, -1, :9].sum().backward()
     for part in (model.projector, model.representation):
         assert all(p.grad.norm() > 0 for p in part.parameters())
 
@@ -243,7 +281,11 @@ def test_answers_are_the_same_on_cuda(model):
     patches = random_patches(200, 8)
     expected = model.generate(model.scene_tokens(patches), "Why?", 8).text
     model.to("cuda")
-    tokens = model.scene_tokens(type(patches)(*(x.to("cuda") for x in (patches.features, patches.centers, patches.source)), 0))
+    tokens = model.scene_tokens(
+        type(patches)(
+            *(x.to("cuda") for x in (patches.features, patches.centers, patches.source)), 0
+        )
+    )
     answer = model.generate(tokens, "Why?", 8).text
     model.to("cpu")
     assert answer == expected
@@ -262,7 +304,9 @@ def test_smollm2_reads_and_writes_with_one_table(smol):
 
 def test_smollm2_answers_about_a_scene(smol):
     tokens = random_tokens(10, 8)
-    assert smol.generate(tokens, "What colour is the sky?", 4).text == greedy(smol, tokens, "What colour is the sky?", 4)
+    assert smol.generate(tokens, "What colour is the sky?", 4).text == greedy(
+        smol, tokens, "What colour is the sky?", 4
+    )
 
 
 def test_unpacking_keeps_every_weight(packaged, tmp_path):
@@ -270,7 +314,9 @@ def test_unpacking_keeps_every_weight(packaged, tmp_path):
     unpack_gguf(Path("packaged.gguf"), folder)
     assert is_complete(folder)
     unpacked = LlamaForCausalLM.from_pretrained(folder).state_dict()
-    assert all(torch.equal(unpacked[name], weight) for name, weight in packaged.state_dict().items())
+    assert all(
+        torch.equal(unpacked[name], weight) for name, weight in packaged.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize("interrupted", [LlamaForCausalLM, type(TOKENIZER)])
@@ -314,7 +360,11 @@ def test_a_local_folder_is_loaded_without_the_network(tiny_folder, monkeypatch):
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
     loaded = load_language(str(tiny_folder))
-    assert loaded.width == 32 and loaded.pretrained and loaded.tokenizer("ab").input_ids == TOKENIZER("ab").input_ids
+    assert (
+        loaded.width == 32
+        and loaded.pretrained
+        and loaded.tokenizer("ab").input_ids == TOKENIZER("ab").input_ids
+    )
     assert not asked
 
 

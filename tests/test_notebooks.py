@@ -1,6 +1,8 @@
-"""The gates every notebook passes: executed, deterministic outputs; runs alone, anywhere, with another seed; readable figures.
+"""The gates every notebook passes: executed, deterministic outputs; runs alone, anywhere, with
+another seed; readable figures.
 
-The committed outputs themselves are compared cell by cell by nbval, which collects notebooks/ beside these tests.
+The committed outputs themselves are compared cell by cell by nbval, which collects notebooks/
+beside these tests.
 """
 
 import re
@@ -62,15 +64,22 @@ def test_size_and_outputs_without_traces_of_a_machine(book):
     assert book.stat().st_size <= 1_000_000
     notebook = nbformat.read(book, as_version=4)
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
-        text = "".join(str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in cell.outputs)
+        text = "".join(
+            str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", ""))
+            for o in cell.outputs
+        )
         assert not re.search(r"/(home|tmp|root|work|Users)/|0x[0-9a-f]{6,}", text), text
         assert "nbval-skip" not in tags(cell) and "raises-exception" not in tags(cell)
-    assert strip(nbformat.read(book, as_version=4)) == notebook, "run `make refresh`: the notebook carries time stamps"
+    assert strip(nbformat.read(book, as_version=4)) == notebook, (
+        "run `make refresh`: the notebook carries time stamps"
+    )
 
 
 @every_book
 def test_has_the_parts_of_a_lesson(book):
-    text = "\n".join(c.source for c in nbformat.read(book, as_version=4).cells if c.cell_type == "markdown")
+    text = "\n".join(
+        c.source for c in nbformat.read(book, as_version=4).cells if c.cell_type == "markdown"
+    )
     assert text.startswith(f"# {book.stem[:2]} · ")
     for part in ("What you will build", "## Paper says / we do", "## Exercises", "## Summary"):
         assert part in text
@@ -94,7 +103,9 @@ def test_runs_alone_from_another_folder_with_another_seed(book, tmp_path, monkey
     write_html(tmp_path / book.name)
     page = (tmp_path / book.name).with_suffix(".html").read_text()
     assert len(page) > 100_000 and "<math" in page
-    assert not re.search(r"<(script|link|img)[^>]*(src|href)=.?http", page)  # the page needs no network
+    assert not re.search(
+        r"<(script|link|img)[^>]*(src|href)=.?http", page
+    )  # the page needs no network
     if "plotly" in book.read_text():
         assert 'src="plotly.min.js"' in page and (tmp_path / "plotly.min.js").exists()
 
@@ -108,8 +119,13 @@ def test_the_figure_check_finds_blank_figures_and_missing_labels():
         canvas.draw()
         return faults(canvas)
 
-    assert faults_of(lambda axes: (axes.plot([1, 2]), axes.set(xlabel="x (m)", ylabel="y (m)"))) == []
-    assert "no label on its y axis" in faults_of(lambda axes: (axes.plot([1, 2]), axes.set(xlabel="x (m)")))[0]
+    assert (
+        faults_of(lambda axes: (axes.plot([1, 2]), axes.set(xlabel="x (m)", ylabel="y (m)"))) == []
+    )
+    assert (
+        "no label on its y axis"
+        in faults_of(lambda axes: (axes.plot([1, 2]), axes.set(xlabel="x (m)")))[0]
+    )
     assert faults_of(lambda axes: axes.set_axis_off()) == ["the figure is blank"]
 
 
@@ -120,10 +136,24 @@ def test_the_figure_check_finds_blank_figures_and_missing_labels():
 )
 def test_a_changed_cell_makes_the_gate_fail(tmp_path, before, after):
     notebook = nbformat.read(ROOT / "notebooks" / "00_overview.ipynb", as_version=4)
-    changed = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and before in cell.source)
+    changed = next(
+        i
+        for i, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and before in cell.source
+    )
     notebook.cells[changed].source = notebook.cells[changed].source.replace(before, after)
     del notebook.cells[changed + 1 :]
     nbformat.write(notebook, tmp_path / "changed.ipynb")
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", str(tmp_path), "-q", "-o", "addopts="]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        str(tmp_path),
+        "-q",
+        "-o",
+        "addopts=",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout[-2000:]

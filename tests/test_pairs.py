@@ -1,4 +1,6 @@
-"""Pairs: wrong answers are wrong, right answers false in the wrong scene, by a solver that shares no code with the package."""
+"""Pairs: wrong answers are wrong, right answers false in the wrong scene, by a solver that shares
+no code with the package.
+"""
 
 import dataclasses
 import functools
@@ -34,13 +36,17 @@ from leovl_mini.rooms.questions import questions
 from leovl_mini.rooms.recording import look
 from leovl_mini.scene import CaptureError
 
-# -- rooms with questions, and what the solver makes of them -----------------------------------------------------------------------
+# -- rooms with questions, and what the solver makes of them ---------------------------------------
 
 
 def in_sight(room, hidden: float = 0.0, seed: int = 0) -> World:
     """A room of which everything is in sight but a share of the objects."""
     shown = np.random.default_rng(seed).random(len(room.objects)) >= hidden
-    return World(room.objects, room.areas, {o.id for o, clear in zip(room.objects, shown, strict=True) if clear})
+    return World(
+        room.objects,
+        room.areas,
+        {o.id for o, clear in zip(room.objects, shown, strict=True) if clear},
+    )
 
 
 @functools.cache
@@ -48,10 +54,18 @@ def in_sight(room, hidden: float = 0.0, seed: int = 0) -> World:
 def made() -> tuple[dict[str, World], list[Example]]:
     """Rooms of two domains by name, edited copies among them, and questions about them."""
     rooms, examples = {}, []
-    for number, room in enumerate([*known_rooms.single_rooms()[:12], *known_rooms.double_rooms()[:6]]):
-        name, rng = f"{'there' if number < 4 else 'here'}_{number:05d}", np.random.default_rng(number)
+    for number, room in enumerate(
+        [*known_rooms.single_rooms()[:12], *known_rooms.double_rooms()[:6]]
+    ):
+        name, rng = (
+            f"{'there' if number < 4 else 'here'}_{number:05d}",
+            np.random.default_rng(number),
+        )
         rooms[name] = in_sight(room, hidden=0.1, seed=number)
-        asked = [dataclasses.replace(e, id=f"{name}/{i}", scene=name) for i, e in enumerate(questions(rooms[name], rng))]
+        asked = [
+            dataclasses.replace(e, id=f"{name}/{i}", scene=name)
+            for i, e in enumerate(questions(rooms[name], rng))
+        ]
         examples += asked
         for example in [asked[i] for i in rng.permutation(len(asked))]:
             told, copies = [example], {}
@@ -64,7 +78,11 @@ def made() -> tuple[dict[str, World], list[Example]]:
             if len(told) == 3:
                 rooms |= copies
                 examples += [
-                    dataclasses.replace(e, id=f"{example.id}-{r}", derivation={**e.derivation, "pair": example.id, "role": r})
+                    dataclasses.replace(
+                        e,
+                        id=f"{example.id}-{r}",
+                        derivation={**e.derivation, "pair": example.id, "role": r},
+                    )
                     for e, r in zip(told, ("base", "flip", "same"), strict=True)
                 ]
                 break
@@ -81,21 +99,32 @@ def made_pairs() -> list[Pair]:
 @functools.cache
 def as_json(scene: str) -> list[list[dict]]:
     world = made()[0][scene]
-    return [[json.loads(json.dumps(dataclasses.asdict(x))) for x in some] for some in (world.objects, world.areas)]
+    return [
+        [json.loads(json.dumps(dataclasses.asdict(x))) for x in some]
+        for some in (world.objects, world.areas)
+    ]
 
 
 def agrees(scene: str, example: Example, answer: str) -> bool:
     """Whether the solver finds the answer right in this scene."""
-    answers = next(([a, *rest] for a, *rest in [example.answers] if a == answer), [answer])  # numbers come with their words
-    return not solve(json.loads(dumps(dataclasses.replace(example, answers=answers))), *as_json(scene))
+    answers = next(
+        ([a, *rest] for a, *rest in [example.answers] if a == answer), [answer]
+    )  # numbers come with their words
+    return not solve(
+        json.loads(dumps(dataclasses.replace(example, answers=answers))), *as_json(scene)
+    )
 
 
 def fits(name: str, item) -> bool:
     colour, _, category = name.rpartition(item.category)
-    return name.endswith(item.category) and not category and colour.strip() in ("", item.attributes.get("colour"))
+    return (
+        name.endswith(item.category)
+        and not category
+        and colour.strip() in ("", item.attributes.get("colour"))
+    )
 
 
-# -- the proof ---------------------------------------------------------------------------------------------------------------------
+# -- the proof -------------------------------------------------------------------------------------
 
 
 def test_wrong_answers_are_wrong_in_the_right_scene():
@@ -109,7 +138,11 @@ def test_right_answers_are_false_in_the_wrong_scene():
     missing = Counter()
     for pair in made_pairs():
         world, example, right = rooms[pair.negative], pair.example, pair.example.answers[0]
-        again = edits.asked_again(world, example) if pair.type == "edit" else asked_elsewhere(world, example)
+        again = (
+            edits.asked_again(world, example)
+            if pair.type == "edit"
+            else asked_elsewhere(world, example)
+        )
         if again is None:  # nothing can be asked: what is spoken of must be missing
             assert pair.type == "random" and right != "no" and example.kind != "existence"
             if example.kind == "count":
@@ -119,14 +152,25 @@ def test_right_answers_are_false_in_the_wrong_scene():
             assert any(not any(fits(name, o) for o in world.objects) for name in names), pair
             missing[example.kind] += 1
         else:
-            assert agrees(pair.negative, again, again.answers[0]) and not agrees(pair.negative, again, right), pair
+            assert agrees(pair.negative, again, again.answers[0]) and not agrees(
+                pair.negative, again, right
+            ), pair
     assert len(missing) >= 10
 
 
 def test_every_kind_and_every_type_has_pairs():
     kinds = {t: {p.example.kind for p in made_pairs() if p.type == t} for t in TYPES}
     assert kinds["random"] == set(RULES), set(RULES) - kinds["random"]
-    assert kinds["presupposition"] >= {"existence", "count", "colour", "pattern", "place", "nearest", "taller", "coordinates"}
+    assert kinds["presupposition"] >= {
+        "existence",
+        "count",
+        "colour",
+        "pattern",
+        "place",
+        "nearest",
+        "taller",
+        "coordinates",
+    }
     assert len(kinds["edit"]) >= 4
 
 
@@ -149,11 +193,15 @@ def test_an_edit_is_the_same_room_and_other_types_are_others():
         assert (own == other) == (pair.type == "edit") and pair.negative != pair.example.scene
         assert pair.negative.split("_")[0] == own.split("_")[0]  # a domain keeps to itself
         assert pair.type == "edit" or "-" not in pair.negative
-    turned = {(p.example.derivation["role"], p.negative.partition("-")[2]) for p in made_pairs() if p.type == "edit"}
+    turned = {
+        (p.example.derivation["role"], p.negative.partition("-")[2])
+        for p in made_pairs()
+        if p.type == "edit"
+    }
     assert turned == {("base", "flip"), ("flip", ""), ("same", "flip")}
 
 
-# -- the same words elsewhere ------------------------------------------------------------------------------------------------------
+# -- the same words elsewhere ----------------------------------------------------------------------
 
 
 def test_asked_in_its_own_room_a_question_has_its_own_answer():
@@ -169,7 +217,9 @@ def test_what_is_refuted_is_false_whatever_is_hidden(data):
     rooms, examples = made()
     example = data.draw(st.sampled_from(examples))
     room = data.draw(st.sampled_from(known_rooms.rooms()))
-    world = in_sight(room, data.draw(st.sampled_from([0.0, 0.5, 1.0])), data.draw(st.integers(0, 99)))
+    world = in_sight(
+        room, data.draw(st.sampled_from([0.0, 0.5, 1.0])), data.draw(st.integers(0, 99))
+    )
     if refuted(world, example):  # then no room in which more is in sight has that answer
         everything = asked_elsewhere(in_sight(room), example)
         assert everything is None or is_wrong(example.answers[0], everything)
@@ -183,7 +233,11 @@ def a_world() -> tuple[World, World, Example]:
         if example.kind == "taller":
             other = next(name for name in slots.values() if name != example.answers[0])
             left = [o for o in world.objects if not fits(other, o)]
-            if all(o.attributes.get(r) in (None, *(str(x.id) for x in left)) for o in left for r in ("on", "under", "inside")):
+            if all(
+                o.attributes.get(r) in (None, *(str(x.id) for x in left))
+                for o in left
+                for r in ("on", "under", "inside")
+            ):
                 return world, World(left, world.areas, world.clear), example
     raise AssertionError("no such example")
 
@@ -191,15 +245,22 @@ def a_world() -> tuple[World, World, Example]:
 def test_a_choice_is_not_refuted_by_the_absence_of_the_other_candidate():
     _, without, example = a_world()
     assert asked_elsewhere(without, example) is None and not refuted(without, example)
-    lost = dataclasses.replace(example, answers=[n for n in example.derivation["slots"].values() if n != example.answers[0]])
+    lost = dataclasses.replace(
+        example,
+        answers=[n for n in example.derivation["slots"].values() if n != example.answers[0]],
+    )
     assert refuted(without, lost)
 
 
 def test_no_stays_true_where_things_are_missing_and_yes_does_not():
     empty = in_sight(known_rooms.rooms()[0])
     slots = {"a": "golden throne", "b": "anvil"}
-    stacked = Example("", "", "qa", "stacked", "", ["no"], derivation={"slots": slots, "objects": [1, 2]})
-    assert not refuted(empty, stacked) and refuted(empty, dataclasses.replace(stacked, answers=["yes"]))
+    stacked = Example(
+        "", "", "qa", "stacked", "", ["no"], derivation={"slots": slots, "objects": [1, 2]}
+    )
+    assert not refuted(empty, stacked) and refuted(
+        empty, dataclasses.replace(stacked, answers=["yes"])
+    )
 
 
 def test_hidden_or_ambiguous_things_refute_nothing():
@@ -214,28 +275,37 @@ def test_names_fit_categories_with_or_without_their_colour():
     world = in_sight(known_rooms.rooms()[0])
     item = next(o for o in world.objects if "colour" in o.attributes)
     colour = item.attributes["colour"]
-    assert named(world, item.category) and named(world, f"{colour} {item.category}") and not named(world, f"golden {item.category}")
+    assert (
+        named(world, item.category)
+        and named(world, f"{colour} {item.category}")
+        and not named(world, f"golden {item.category}")
+    )
 
 
-# -- wrong answers -----------------------------------------------------------------------------------------------------------------
+# -- wrong answers ---------------------------------------------------------------------------------
 
 
 def asked(kind: str, *answers: str, **slots: str) -> Example:
-    return Example("", "", "qa", kind, "", list(answers), derivation={"slots": slots, "objects": []})
+    return Example(
+        "", "", "qa", kind, "", list(answers), derivation={"slots": slots, "objects": []}
+    )
 
 
-@pytest.mark.parametrize("answer, example, wrong", [
-    ("Two.", asked("count", "2", "two"), False),
-    ("3", asked("count", "2", "two"), True),
-    ("the red chair", asked("nearest", "red chair"), False),
-    ("chair", asked("nearest", "red chair"), False),  # EM-R would call it right
-    ("", asked("colour", "red"), False),  # so it would here
-    ("blue", asked("colour", "red"), True),
-    ("140", asked("height", "100"), False),  # off by less than half
-    ("160", asked("height", "100"), True),
-    ("x 1.0, y 0.5", asked("coordinates", "x 0.5, y 0.5"), False),  # the next cell
-    ("x 1.5, y 0.5", asked("coordinates", "x 0.5, y 0.5"), True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer, example, wrong",
+    [
+        ("Two.", asked("count", "2", "two"), False),
+        ("3", asked("count", "2", "two"), True),
+        ("the red chair", asked("nearest", "red chair"), False),
+        ("chair", asked("nearest", "red chair"), False),  # EM-R would call it right
+        ("", asked("colour", "red"), False),  # so it would here
+        ("blue", asked("colour", "red"), True),
+        ("140", asked("height", "100"), False),  # off by less than half
+        ("160", asked("height", "100"), True),
+        ("x 1.0, y 0.5", asked("coordinates", "x 0.5, y 0.5"), False),  # the next cell
+        ("x 1.5, y 0.5", asked("coordinates", "x 0.5, y 0.5"), True),
+    ],
+)
 def test_a_paraphrase_or_a_close_number_is_not_wrong(answer, example, wrong):
     assert is_wrong(answer, example) == wrong
 
@@ -243,11 +313,19 @@ def test_a_paraphrase_or_a_close_number_is_not_wrong(answer, example, wrong):
 def test_the_models_own_wrong_answers_come_first():
     rng, known = np.random.default_rng(0), Counter(["red", "blue", "green"])
     colour = asked("colour", "red")
-    assert answer_negative(colour, ["red", "green", "blue"], known, rng) == ("green", "own generation")
-    assert answer_negative(colour, ["red", "table", "on the on the"], known, rng)[1] == "same kind"  # no colours
+    assert answer_negative(colour, ["red", "green", "blue"], known, rng) == (
+        "green",
+        "own generation",
+    )
+    assert (
+        answer_negative(colour, ["red", "table", "on the on the"], known, rng)[1] == "same kind"
+    )  # no colours
     places = Counter(["x 0.0, y 0.0", "x 3.0, y -1.5"])
     spot = asked("coordinates", "x 0.5, y 0.5")
-    assert answer_negative(spot, ["x 0.5, y 1.0", "left", "x -2.5, y 0.5"], places, rng) == ("x -2.5, y 0.5", "own generation")
+    assert answer_negative(spot, ["x 0.5, y 1.0", "left", "x -2.5, y 0.5"], places, rng) == (
+        "x -2.5, y 0.5",
+        "own generation",
+    )
     assert answer_negative(colour, [], Counter(["red"]), rng) is None
 
 
@@ -260,10 +338,13 @@ def test_answers_of_the_same_kind_come_as_often_as_they_are_known():
 def test_of_two_candidates_the_other_is_the_wrong_answer():
     for kind in CHOICES:
         example = asked(kind, "bed", a="bed", b="red lamp")
-        assert answer_negative(example, ["sofa"], Counter(["sofa"]), np.random.default_rng(0)) == ("red lamp", "same kind")
+        assert answer_negative(example, ["sofa"], Counter(["sofa"]), np.random.default_rng(0)) == (
+            "red lamp",
+            "same kind",
+        )
 
 
-# -- sets of pairs -----------------------------------------------------------------------------------------------------------------
+# -- sets of pairs ---------------------------------------------------------------------------------
 
 
 def test_pairs_depend_on_the_seed_alone():
@@ -277,15 +358,22 @@ def test_pairs_keep_to_one_domain_and_to_scenes_that_are_there():
     rooms, examples = made()
     there = set(sorted(rooms)[:12])
     pairs = make_pairs(examples, rooms.__getitem__, there, domain="here")
-    assert pairs and all({p.example.scene, p.negative} <= there and p.example.scene.startswith("here_") for p in pairs)
+    assert pairs and all(
+        {p.example.scene, p.negative} <= there and p.example.scene.startswith("here_")
+        for p in pairs
+    )
 
 
 def test_own_answers_are_taken_by_the_examples_id():
     rooms, examples = made()
     colours = [e for e in examples if e.kind == "colour" and e.scene.startswith("here_")]
     other = next(e.answers[0] for e in colours if is_wrong(e.answers[0], colours[0]))
-    pairs = make_pairs(colours, rooms.__getitem__, rooms, own={colours[0].id: [colours[0].answers[0], other]})
-    assert {(p.rejected, p.reason) for p in pairs if p.example.id == colours[0].id} == {(other, "own generation")}
+    pairs = make_pairs(
+        colours, rooms.__getitem__, rooms, own={colours[0].id: [colours[0].answers[0], other]}
+    )
+    assert {(p.rejected, p.reason) for p in pairs if p.example.id == colours[0].id} == {
+        (other, "own generation")
+    }
     assert {p.reason for p in pairs if p.example.id != colours[0].id} == {"same kind"}
 
 
@@ -314,4 +402,8 @@ def test_worlds_are_what_the_frames_show(tmp_path):
     corpus = Corpus(tmp_path / "corpus")
     name = sorted(corpus.shard_of)[0]
     shown, world = look(corpus.scene(name), corpus.areas(name)), worlds(corpus)
-    assert world(name).clear == shown.clear and world(name).objects == shown.objects and world(name) is world(name)
+    assert (
+        world(name).clear == shown.clear
+        and world(name).objects == shown.objects
+        and world(name) is world(name)
+    )

@@ -1,4 +1,6 @@
-"""The encoders: shapes, scale and places of their features, the original network as reference, and what missing weights say."""
+"""The encoders: shapes, scale and places of their features, the original network as reference, and
+what missing weights say.
+"""
 
 import json
 import socket
@@ -36,26 +38,54 @@ from leovl_mini import perception
 from leovl_mini.perception import LITE0, load_encoder
 from leovl_mini.weights import INSTALL, WeightsMissing, packaged_file
 
-TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+TOWER = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 VISION = TOWER | {"image_size": 32, "patch_size": 8}
 TEXT = TOWER | {"vocab_size": 50}
 TINY = {  # a random model of each kind, and its (rows, columns, channels)
     "vit": (lambda: ViTModel(ViTConfig(**VISION)), (4, 4, 32)),
-    "vit, not square": (lambda: ViTModel(ViTConfig(**VISION | {"image_size": [32, 48]})), (4, 6, 32)),
+    "vit, not square": (
+        lambda: ViTModel(ViTConfig(**VISION | {"image_size": [32, 48]})),
+        (4, 6, 32),
+    ),
     "dinov2": (lambda: Dinov2Model(Dinov2Config(**VISION)), (4, 4, 32)),
-    "dinov2 with registers": (lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**VISION)), (4, 4, 32)),
-    "siglip": (lambda: SiglipModel(SiglipConfig(text_config=TEXT, vision_config=VISION)), (4, 4, 32)),
+    "dinov2 with registers": (
+        lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**VISION)),
+        (4, 4, 32),
+    ),
+    "siglip": (
+        lambda: SiglipModel(SiglipConfig(text_config=TEXT, vision_config=VISION)),
+        (4, 4, 32),
+    ),
     "siglip vision": (lambda: SiglipVisionModel(SiglipVisionConfig(**VISION)), (4, 4, 32)),
     "clip": (lambda: CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION)), (4, 4, 32)),
     "swin": (
-        lambda: SwinModel(SwinConfig(image_size=32, patch_size=2, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4)),
+        lambda: SwinModel(
+            SwinConfig(
+                image_size=32,
+                patch_size=2,
+                embed_dim=16,
+                depths=[1, 1],
+                num_heads=[2, 2],
+                window_size=4,
+            )
+        ),
         (8, 8, 32),
     ),
     "convnext": (
-        lambda: ConvNextModel(ConvNextConfig(image_size=32, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1])),
+        lambda: ConvNextModel(
+            ConvNextConfig(image_size=32, num_stages=2, hidden_sizes=[8, 16], depths=[1, 1])
+        ),
         (4, 4, 16),
     ),
-    "resnet": (lambda: ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])), (28, 28, 16)),
+    "resnet": (
+        lambda: ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])),
+        (28, 28, 16),
+    ),
 }
 tiny_models = pytest.mark.parametrize("tiny, shape", TINY.values(), ids=TINY.keys())
 
@@ -80,7 +110,9 @@ def noise(views: int, height: int, width: int) -> torch.Tensor:
 def save(model, folder, **processor) -> str:
     """A model folder as on the hub: configuration, weights and preprocessor settings."""
     model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.25] * 3} | processor))
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.5] * 3, "image_std": [0.25] * 3} | processor)
+    )
     return str(folder)
 
 
@@ -91,9 +123,18 @@ def strongest_change(one: torch.Tensor, other: torch.Tensor) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    "height, width, rows, columns", [(480, 640, 30, 40), (640, 480, 40, 30), (20, 20, 40, 40), (321, 200, 40, 24), (30, 900, 2, 40)]
+    "height, width, rows, columns",
+    [
+        (480, 640, 30, 40),
+        (640, 480, 40, 30),
+        (20, 20, 40, 40),
+        (321, 200, 40, 24),
+        (30, 900, 2, 40),
+    ],
 )
-def test_efficientnet_gives_one_cell_per_8_pixels_of_the_resized_image(lite, height, width, rows, columns):
+def test_efficientnet_gives_one_cell_per_8_pixels_of_the_resized_image(
+    lite, height, width, rows, columns
+):
     assert lite(noise(1, height, width)).shape == (1, rows, columns, lite.channels)
 
 
@@ -115,12 +156,20 @@ def test_both_halves_of_a_feature_are_normalised(lite):
 def test_features_equal_those_of_the_original_network(lite, block, stride, half):
     original, maps = EfficientNet.from_name("efficientnet-lite0").eval(), []
     original.load_state_dict(torch.load(packaged_file(*LITE0), weights_only=True))
-    original._blocks[block].register_forward_hook(lambda _module, _inputs, output: maps.append(output))
-    images = F.interpolate(torch.rand(2, 3, 12, 16) * 255, size=(240, 320), mode="bicubic").clamp(0, 255).byte()
+    original._blocks[block].register_forward_hook(
+        lambda _module, _inputs, output: maps.append(output)
+    )
+    images = (
+        F.interpolate(torch.rand(2, 3, 12, 16) * 255, size=(240, 320), mode="bicubic")
+        .clamp(0, 255)
+        .byte()
+    )
     original((images - 127.0) / 128)  # the constants that EfficientNet-Lite was trained with
     assert maps[0].shape[2:] == (240 // stride, 320 // stride)
     expected = F.interpolate(maps[0], size=(30, 40), mode="bilinear").permute(0, 2, 3, 1)
-    expected = (expected - expected.mean(-1, keepdim=True)) / expected.std(-1, correction=0, keepdim=True)
+    expected = (expected - expected.mean(-1, keepdim=True)) / expected.std(
+        -1, correction=0, keepdim=True
+    )
     assert_close(lite(images.permute(0, 2, 3, 1))[..., half], expected, atol=0.05, rtol=0)
 
 
@@ -146,10 +195,16 @@ def test_wrong_weights_are_refused_with_the_command_that_fixes_it(monkeypatch):
     monkeypatch.setattr(perception, "LITE0", (*LITE0[:2], "0" * 64))
     with pytest.raises(WeightsMissing) as error:
         load_encoder()
-    assert LITE0[0] in str(error.value) and "sha256 differs" in str(error.value) and INSTALL in str(error.value)
+    assert (
+        LITE0[0] in str(error.value)
+        and "sha256 differs" in str(error.value)
+        and INSTALL in str(error.value)
+    )
 
 
-@pytest.mark.parametrize("package, file", [("no_such_package", LITE0[1]), (LITE0[0], "models/no-such-file.pth")])
+@pytest.mark.parametrize(
+    "package, file", [("no_such_package", LITE0[1]), (LITE0[0], "models/no-such-file.pth")]
+)
 def test_missing_weights_are_named_with_the_command_that_installs_them(monkeypatch, package, file):
     monkeypatch.setattr(perception, "LITE0", (package, file, LITE0[2]))
     with pytest.raises(WeightsMissing) as error:
@@ -158,7 +213,9 @@ def test_missing_weights_are_named_with_the_command_that_installs_them(monkeypat
 
 
 def test_a_missing_network_package_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)  # as if it were not installed
+    monkeypatch.setitem(
+        sys.modules, "efficientnet_lite_pytorch", None
+    )  # as if it were not installed
     with pytest.raises(WeightsMissing) as error:
         load_encoder()
     assert "efficientnet_lite_pytorch" in str(error.value) and INSTALL in str(error.value)
@@ -180,16 +237,22 @@ def test_cells_are_laid_out_as_the_image_is(tmp_path, tiny, shape, row, column):
     image = noise(1, *encoder.size)
     height, width = encoder.size[0] // 4, encoder.size[1] // 4
     changed = image.clone()
-    changed[:, row * height : (row + 1) * height, column * width : (column + 1) * width] ^= 255  # one of 4 x 4 parts
+    changed[:, row * height : (row + 1) * height, column * width : (column + 1) * width] ^= (
+        255  # one of 4 x 4 parts
+    )
     change = (encoder(changed) - encoder(image)).norm(dim=-1)
     assert divmod(int(F.adaptive_avg_pool2d(change, 4).argmax()), 4) == (row, column)
 
 
 def test_pixels_are_normalised_as_the_preprocessor_says(tmp_path):
     mean, std, image = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6], noise(1, 32, 32)
-    encoder = load_encoder(save(ViTModel(ViTConfig(**VISION)), tmp_path, image_mean=mean, image_std=std))
+    encoder = load_encoder(
+        save(ViTModel(ViTConfig(**VISION)), tmp_path, image_mean=mean, image_std=std)
+    )
     pixels = (image / 255 - torch.tensor(mean)) / torch.tensor(std)
-    hidden = encoder.net(pixel_values=pixels.permute(0, 3, 1, 2)).last_hidden_state[0, 1:].view(4, 4, 32)
+    hidden = (
+        encoder.net(pixel_values=pixels.permute(0, 3, 1, 2)).last_hidden_state[0, 1:].view(4, 4, 32)
+    )
     assert_close(encoder(image)[0], F.layer_norm(hidden, (32,)), atol=1e-4, rtol=0)
 
 

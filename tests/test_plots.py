@@ -1,4 +1,6 @@
-"""Floor plans, scene graphs, boxes, objects and the interactive scene: what is drawn is where and what it should be."""
+"""Floor plans, scene graphs, boxes, objects and the interactive scene: what is drawn is where and
+what it should be.
+"""
 
 import dataclasses
 
@@ -44,7 +46,9 @@ def room(request):
 def test_box_corners_stand_over_the_footprint(room):
     for item in room[0].objects:
         found = box_corners(item)
-        assert torch.allclose(found[[0, 4, 6, 2], :2].double(), torch.tensor(corners(item)), atol=1e-5)
+        assert torch.allclose(
+            found[[0, 4, 6, 2], :2].double(), torch.tensor(corners(item)), atol=1e-5
+        )
         assert float(found[:, 2].max() - found[:, 2].min()) == pytest.approx(item.size[2], abs=1e-5)
 
 
@@ -58,9 +62,15 @@ def test_a_floor_plan_names_every_object_and_a_scene_graph_every_relation(room):
     canvas.draw()
     assert not faults(canvas)
     names = [text.get_text() for text in plan.texts]
-    assert len(names) == len(objects) and all(any(n.split()[0] == str(o.id) for n in names) for o in objects)
-    relations = [text.get_text() for text in graph.texts if text.get_text() in ("on", "under", "inside")]
-    assert len(relations) == sum(r in o.attributes for o in objects for r in ("on", "under", "inside"))
+    assert len(names) == len(objects) and all(
+        any(n.split()[0] == str(o.id) for n in names) for o in objects
+    )
+    relations = [
+        text.get_text() for text in graph.texts if text.get_text() in ("on", "under", "inside")
+    ]
+    assert len(relations) == sum(
+        r in o.attributes for o in objects for r in ("on", "under", "inside")
+    )
 
 
 def test_nothing_to_draw_is_no_error():
@@ -78,22 +88,32 @@ def test_the_interactive_scene_shows_boxes_when_asked_and_stays_small(room):
     assert sum(1 for t in page.data[-1].text if t) == len(scene.objects)
 
 
-# -- objects in colours ----------------------------------------------------------------------------------------------------------
+# -- objects in colours ----------------------------------------------------------------------------
 
 
 def things(*categories: str) -> list[Object]:
-    return [Object(i + 1, name, (float(i), 0.0, 0.5), (1.0, 1.0, 1.0)) for i, name in enumerate(categories)]
+    return [
+        Object(i + 1, name, (float(i), 0.0, 0.5), (1.0, 1.0, 1.0))
+        for i, name in enumerate(categories)
+    ]
 
 
 def test_every_category_has_a_look_of_its_own():
     styles = object_styles(things(*(f"kind {i % 20}" for i in range(30))))
-    assert len(styles) == 30 and styles[1] == styles[21] and len({(s.colour, s.marker) for s in styles.values()}) == 20
+    assert (
+        len(styles) == 30
+        and styles[1] == styles[21]
+        and len({(s.colour, s.marker) for s in styles.values()}) == 20
+    )
 
 
 def test_ids_become_the_colours_of_their_categories():
     styles = object_styles(things("chair", "table"))
     image = object_image(torch.tensor([[0, 1], [2, 9]]), styles)
-    as_hex = ["#" + "".join(f"{round(255 * c):02x}" for c in pixel) for pixel in image.flatten(0, 1).tolist()]
+    as_hex = [
+        "#" + "".join(f"{round(255 * c):02x}" for c in pixel)
+        for pixel in image.flatten(0, 1).tolist()
+    ]
     assert as_hex == [GREY, styles[1].colour, styles[2].colour, GREY]
 
 
@@ -102,22 +122,37 @@ def test_objects_from_above_are_drawn_in_place_below_the_cut_and_ringed_by_name(
     canvas, axes = FigureCanvasAgg(page), page.subplots()
     objects = things("chair", "table", "chair")
     centers = torch.tensor([[0.0, 0, 0.5], [1, 2, 0.5], [2, 1, 0.5], [3, 3, 0.0], [4, 4, 2.9]])
-    object_view(axes, centers, torch.tensor([1, 2, 3, 0, 1]), object_styles(objects), "here", ringed=objects[1:2])
+    object_view(
+        axes,
+        centers,
+        torch.tensor([1, 2, 3, 0, 1]),
+        object_styles(objects),
+        "here",
+        ringed=objects[1:2],
+    )
     object_legend(page, object_styles(objects))
     canvas.draw()
     assert not faults(canvas)
     drawn = [[tuple(place) for place in dots.get_offsets().tolist()] for dots in axes.collections]
-    assert drawn == [[(3, 3)], [(0, 0), (1, 2), (2, 1)]] and [text.get_text() for text in axes.texts] == ["table 2"]
+    assert drawn == [[(3, 3)], [(0, 0), (1, 2), (2, 1)]] and [
+        text.get_text() for text in axes.texts
+    ] == ["table 2"]
     assert [text.get_text() for text in page.legends[0].get_texts()] == ["chair", "table", "room"]
 
 
 def test_segments_take_the_colour_of_the_object_they_show_most():
     axes, styles = Figure().subplots(), object_styles(things("chair", "table"))
     objects = torch.tensor([[1] * 9 + [2] * 3, [0] * 12]).repeat_interleave(4, 0)
-    segments = torch.tensor([[7] * 12, [3] * 12]).repeat_interleave(4, 0)  # one segment for chair and table
+    segments = torch.tensor([[7] * 12, [3] * 12]).repeat_interleave(
+        4, 0
+    )  # one segment for chair and table
     image = np.asarray(show_segments(axes, segments, objects, styles).get_array())
     whole = object_image(torch.tensor([[1] * 12, [0] * 12]).repeat_interleave(4, 0), styles).numpy()
-    assert np.allclose(image[:3], whole[:3]) and np.allclose(image[5:], whole[5:]) and not image[3:5].any()
+    assert (
+        np.allclose(image[:3], whole[:3])
+        and np.allclose(image[5:], whole[5:])
+        and not image[3:5].any()
+    )
 
 
 def test_spokes_lead_to_the_means_and_paths_from_first_to_last():
@@ -130,9 +165,17 @@ def test_spokes_lead_to_the_means_and_paths_from_first_to_last():
 
 
 def test_report_bars_mark_lost_objects():
-    patches = Patches(torch.zeros(4, 2), torch.zeros(4, 3), torch.zeros(4, 3, dtype=torch.long), 0, torch.tensor([0, 0, 1, 2]))
+    patches = Patches(
+        torch.zeros(4, 2),
+        torch.zeros(4, 3),
+        torch.zeros(4, 3, dtype=torch.long),
+        0,
+        torch.tensor([0, 0, 1, 2]),
+    )
     reports = {
-        name: object_report(SceneTokens(torch.zeros(3, 2), torch.zeros(3, 3), torch.tensor(source)), patches)
+        name: object_report(
+            SceneTokens(torch.zeros(3, 2), torch.zeros(3, 3), torch.tensor(source)), patches
+        )
         for name, source in (("all", [0, 0, 1, 2]), ("one", [0, 0, 0, 0]))
     }
     page = Figure()
@@ -144,7 +187,7 @@ def test_report_bars_mark_lost_objects():
     assert [len(line.get_xdata()) for line in left.lines] == [0, 2]
 
 
-# -- the interactive scene -------------------------------------------------------------------------------------------------------
+# -- the interactive scene -------------------------------------------------------------------------
 
 
 def test_hovering_lists_counts_frames_and_patches():
@@ -162,8 +205,13 @@ def bundled() -> tuple[Scene, Stages, dict[str, SceneTokens]]:
     """The bundled room with everything that notebook 05 shows."""
     scene, encoder = load_scene(sample_room()), load_encoder()
     stages = run(scene, encoder, CondensedGrid(encoder.channels))
-    patches = lift(stages.features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances)
-    proxies, objects = Proxies(encoder.channels, budget=len(stages.tokens)), ObjectTokens(encoder.channels)
+    patches = lift(
+        stages.features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances
+    )
+    proxies, objects = (
+        Proxies(encoder.channels, budget=len(stages.tokens)),
+        ObjectTokens(encoder.channels),
+    )
     with torch.no_grad():
         return scene, stages, {"proxies": proxies(patches), "objects": objects(patches)}
 
@@ -175,17 +223,27 @@ def test_the_bundled_room_with_all_layers_stays_below_600_kilobytes(bundled):
     names = ["points", "cameras", "voxels", "grid tokens", "proxies", "objects", "object boxes"]
     assert [trace.name for trace in page.data] == names
     sizes = dict(zip(names, (len(trace.x) for trace in page.data), strict=True))
-    assert sizes["grid tokens"] == sizes["proxies"] == len(stages.tokens) and sizes["objects"] == len(scene.objects)
+    assert sizes["grid tokens"] == sizes["proxies"] == len(stages.tokens) and sizes[
+        "objects"
+    ] == len(scene.objects)
 
 
 def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled):
     scene, stages, more = bundled
     layer = figure(scene, stages, more=more).data[4]
-    centers = {tuple(s): c for s, c in zip(stages.patches.source.tolist(), stages.patches.centers, strict=True)}
+    centers = {
+        tuple(s): c
+        for s, c in zip(stages.patches.source.tolist(), stages.patches.centers, strict=True)
+    }
     for place, text in zip(np.stack([layer.x, layer.y, layer.z], 1), layer.text, strict=True):
         head, cells = text.split("<br>")
         listed = [cell.replace(":", ",").split(",") for cell in cells.removesuffix(" ...").split()]
-        found = torch.stack([centers[scene.frame_names.index(v), int(row), int(column)] for v, row, column in listed])
+        found = torch.stack(
+            [
+                centers[scene.frame_names.index(v), int(row), int(column)]
+                for v, row, column in listed
+            ]
+        )
         assert len(found) == min(4, int(head.split()[0]))
         assert (found - torch.from_numpy(place)).norm(dim=1).max() < 2
 
@@ -193,4 +251,6 @@ def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled)
 def test_tokens_left_out_of_a_layer_leave_the_figure_whole(bundled):
     scene, stages, more = bundled
     none = dataclasses.replace(more["objects"], source=torch.full_like(more["objects"].source, -1))
-    assert set(figure(scene, stages, more={"objects": none}).data[4].text) == {"0 patches: frame <br>"}
+    assert set(figure(scene, stages, more={"objects": none}).data[4].text) == {
+        "0 patches: frame <br>"
+    }

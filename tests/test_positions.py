@@ -1,4 +1,6 @@
-"""Height as a rotation, and the horizontal position as learnable Fourier features, against the formulas they stand for."""
+"""Height as a rotation, and the horizontal position as learnable Fourier features, against the
+formulas they stand for.
+"""
 
 import math
 
@@ -24,7 +26,9 @@ def test_height_rope_equals_the_rotary_embedding_of_llama(device, channels, shor
     features = torch.randn(5, channels)
     wavelengths = torch.logspace(math.log2(shortest), math.log2(longest), channels // 2, base=2)
     angle = (2 * math.pi * HEIGHTS[:, None] / wavelengths).repeat(1, 2)[None]
-    expected, _ = apply_rotary_pos_emb(features[None, None], features[None, None], angle.cos(), angle.sin())
+    expected, _ = apply_rotary_pos_emb(
+        features[None, None], features[None, None], angle.cos(), angle.sin()
+    )
     rotated = height_rope(features.to(device), HEIGHTS.to(device), (shortest, longest)).cpu()
     assert_close(rotated, expected[0, 0], atol=1e-4, rtol=0)
 
@@ -40,8 +44,18 @@ def test_the_slowest_quarter_of_the_channels_is_almost_unturned_at_the_ceiling()
 
 def test_one_wavelength_up_is_one_full_turn():
     features = torch.randn(1, 2)
-    assert_close(height_rope(features, torch.tensor([0.8]), wavelengths=(0.8, 5.0)), features, atol=1e-5, rtol=0)
-    assert_close(height_rope(features, torch.tensor([0.4]), wavelengths=(0.8, 5.0)), -features, atol=1e-5, rtol=0)
+    assert_close(
+        height_rope(features, torch.tensor([0.8]), wavelengths=(0.8, 5.0)),
+        features,
+        atol=1e-5,
+        rtol=0,
+    )
+    assert_close(
+        height_rope(features, torch.tensor([0.4]), wavelengths=(0.8, 5.0)),
+        -features,
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def test_height_rope_preserves_lengths():
@@ -59,7 +73,9 @@ def test_products_depend_on_the_height_difference_only(a, b, shift, seed):
     u, v = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(seed))
 
     def product(height_u: float, height_v: float) -> torch.Tensor:
-        return (height_rope(u, torch.tensor([height_u])) * height_rope(v, torch.tensor([height_v]))).sum()
+        return (
+            height_rope(u, torch.tensor([height_u])) * height_rope(v, torch.tensor([height_v]))
+        ).sum()
 
     assert_close(product(a, b), product(a + shift, b + shift), atol=2e-3, rtol=0)
 
@@ -77,7 +93,9 @@ def test_learnable_fourier_equals_its_formula(device):
     waves = torch.stack([fourier.frequencies @ p for p in position])  # W x, one row per position
     features = torch.cat([waves.cos(), waves.sin()], dim=1) / 14**0.5
     hidden = F.gelu(features @ first.weight.T) @ second.weight.T
-    hidden = (hidden - hidden.mean(1, keepdim=True)) / (hidden.var(1, keepdim=True, correction=0) + norm.eps).sqrt()
+    hidden = (hidden - hidden.mean(1, keepdim=True)) / (
+        hidden.var(1, keepdim=True, correction=0) + norm.eps
+    ).sqrt()
     assert_close(fourier(position), hidden * norm.weight + norm.bias, atol=1e-5, rtol=1e-4)
 
 
@@ -94,10 +112,14 @@ def test_gradients_reach_the_frequencies():
 
 
 def test_the_embedding_starts_at_unit_scale():
-    assert LearnableFourier(152)(torch.rand(200, 2) * 6).square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
+    assert LearnableFourier(152)(
+        torch.rand(200, 2) * 6
+    ).square().mean().sqrt().item() == pytest.approx(1, abs=0.05)
 
 
 def test_places_start_out_different_and_near_ones_more_alike_than_far_ones():
     fourier, here = LearnableFourier(152), torch.rand(200, 2) * 6
-    near, far = (torch.cosine_similarity(fourier(here), fourier(here + shift)).mean() for shift in (0.1, 3.0))
+    near, far = (
+        torch.cosine_similarity(fourier(here), fourier(here + shift)).mean() for shift in (0.1, 3.0)
+    )
     assert far < 0.6 < 0.8 < near

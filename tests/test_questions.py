@@ -1,4 +1,6 @@
-"""Every answer follows from the room: the independent solver agrees, notices wrong rules, and only what is seen is asked about."""
+"""Every answer follows from the room: the independent solver agrees, notices wrong rules, and only
+what is seen is asked about.
+"""
 
 import math
 from collections import Counter, defaultdict
@@ -28,7 +30,10 @@ def examples(recordings):
 
 def boxes(recorded):
     """The objects of a recording by id, as the solver wants them."""
-    return {o.id: {**vars(o), "center": list(o.center), "size": list(o.size)} for o in recorded.room.objects}
+    return {
+        o.id: {**vars(o), "center": list(o.center), "size": list(o.size)}
+        for o in recorded.room.objects
+    }
 
 
 # Right and wrong answers
@@ -41,7 +46,9 @@ def test_the_solver_agrees_with_every_example(recordings):
 
 def test_the_solver_agrees_with_every_edited_example():
     for pair in known_rooms.pairs():
-        for example, scene in zip(pair.examples, (pair.base.scene, pair.flip, pair.same), strict=True):
+        for example, scene in zip(
+            pair.examples, (pair.base.scene, pair.flip, pair.same), strict=True
+        ):
             assert not disagreements([example], scene.objects, pair.base.room.areas)
 
 
@@ -65,7 +72,11 @@ def other_name(rule):
 
 
 def number_times(factor, plus=0.0, digits=0):
-    return lambda rule: lambda *arguments: (v := rule(*arguments)) and (f"{float(v[0]) * factor + plus:.{digits}f}", v[1])
+    return lambda rule: (
+        lambda *arguments: (
+            (v := rule(*arguments)) and (f"{float(v[0]) * factor + plus:.{digits}f}", v[1])
+        )
+    )
 
 
 PLANTED = {
@@ -74,7 +85,11 @@ PLANTED = {
     "colour": exchanged("red", "blue"),
     "pattern": exchanged("striped", "plain"),
     "state": exchanged("open", "closed"),
-    "contents on": lambda rule: lambda world, host: world.held(host, "on") and (world.held(host, "on")[0].category, 1.0) or None,
+    "contents on": lambda rule: (
+        lambda world, host: (
+            world.held(host, "on") and (world.held(host, "on")[0].category, 1.0) or None
+        )
+    ),
     "relation": exchanged("on", "under"),
     "situated": exchanged("left", "right"),
     "nearest": other_name,
@@ -83,7 +98,9 @@ PLANTED = {
     "length": number_times(1.1),
     "distance": number_times(1.1, 0, 1),
     "room size": number_times(1, 0.2, 1),
-    "coordinates": lambda rule: lambda world, item: (v := rule(world, item)) and (f"x {v[0].split('y ')[1]}, y 0.0", v[1]),
+    "coordinates": lambda rule: (
+        lambda world, item: (v := rule(world, item)) and (f"x {v[0].split('y ')[1]}, y 0.0", v[1])
+    ),
     "stack order": other_name,
     "stacked": exchanged("yes", "no"),
 }
@@ -95,7 +112,10 @@ def again(numbers=(0, 1, 2, 3)):
     found = Counter()
     for recorded in (recording(domain, n) for n in numbers for domain in ("scannet", "multiscan")):
         asked = list(questions.questions(recorded.world, np.random.default_rng(1)))
-        found.update(p.split(" ", 1)[1].split(":")[0] for p in disagreements(asked, recorded.room.objects, recorded.room.areas))
+        found.update(
+            p.split(" ", 1)[1].split(":")[0]
+            for p in disagreements(asked, recorded.room.objects, recorded.room.areas)
+        )
     return found
 
 
@@ -120,9 +140,24 @@ def second_nearest(world, item):
 WRONG = {
     "gap between centres": (World, "gap", wrong_gap, {"distance", "nearest"}),
     "second nearest": (World, "nearest_large", second_nearest, {"place"}),
-    "the wrong host": (World, "host", lambda world, item: ("on", world.objects[-1]), {"place", "relation", "stacked"}),
-    "bearing to the right": (facts, "bearing", lambda p, h, t, right=facts.bearing: -right(p, h, t), {"situated"}),
-    "only the colour counts": (World, "matching", lambda w, c, k=None: [o for o in w.objects if o.category == c], {"existence"}),
+    "the wrong host": (
+        World,
+        "host",
+        lambda world, item: ("on", world.objects[-1]),
+        {"place", "relation", "stacked"},
+    ),
+    "bearing to the right": (
+        facts,
+        "bearing",
+        lambda p, h, t, right=facts.bearing: -right(p, h, t),
+        {"situated"},
+    ),
+    "only the colour counts": (
+        World,
+        "matching",
+        lambda w, c, k=None: [o for o in w.objects if o.category == c],
+        {"existence"},
+    ),
 }
 
 
@@ -135,11 +170,15 @@ def test_wrong_facts_are_noticed(monkeypatch, name):
 
 
 WRONG_TEXTS = {
-    "taller": lambda tell, a, b: b and tell.about("say taller", *sorted((a, b), key=lambda o: o.size[2])),
+    "taller": lambda tell, a, b: (
+        b and tell.about("say taller", *sorted((a, b), key=lambda o: o.size[2]))
+    ),
     "nearer": lambda tell, anchor, a, b: a and b and tell.about("say nearer", anchor, a, b),
     "region": lambda tell, item: tell.about("say middle", item),
     "apart": lambda tell, a, b: b and tell.about("say distance", a, b, metres="2.2"),
-    "number": lambda tell, category: tell.fact("say count", number="2", things=questions.plural(category)),
+    "number": lambda tell, category: tell.fact(
+        "say count", number="2", things=questions.plural(category)
+    ),
     "size": lambda tell, item: tell.about("say size", item, height="77", width="77"),
     "whereabouts": lambda tell, item: tell.about("say on", item, tell.world.nearest_large(item)[0]),
 }
@@ -156,7 +195,10 @@ def told_wrong():
     found = []
     for number in range(3):
         recorded, rng = recording("scannet", number), np.random.default_rng(1)
-        told = [texts.scene_caption(recorded.world, rng), *texts.dialogues(recorded.world, rng, most=9)]
+        told = [
+            texts.scene_caption(recorded.world, rng),
+            *texts.dialogues(recorded.world, rng, most=9),
+        ]
         spots = {o.id: list(o.center) for o in recorded.world.askable}
         told += texts.object_captions(recorded.world, rng, spots)
         found += disagreements(told, recorded.room.objects, recorded.room.areas)
@@ -170,14 +212,21 @@ def clear_ids(recorded):
     """Ids with at least 60 measured pixels in at least two frames."""
     scene = recorded.scene
     measured = scene.instances.numpy() * (scene.depth.numpy() > 0)
-    return {o.id for o in scene.objects if sum((frame == o.id).sum() >= 60 for frame in measured) >= 2}
+    return {
+        o.id for o in scene.objects if sum((frame == o.id).sum() >= 60 for frame in measured) >= 2
+    }
 
 
 def spoken_of(example):
     """Ids of the objects that an example speaks of."""
     derivation = example.derivation
     turns = derivation.get("turns", [])
-    parts = [derivation, *derivation.get("facts", []), *(t["question"] for t in turns), *(f for t in turns for f in t["facts"])]
+    parts = [
+        derivation,
+        *derivation.get("facts", []),
+        *(t["question"] for t in turns),
+        *(f for t in turns for f in t["facts"]),
+    ]
     return {i for part in parts for i in part.get("objects", [])}
 
 
@@ -200,7 +249,9 @@ def test_no_means_nowhere_in_the_room(recordings):
             if example.kind == "existence" and example.answers == ["no"]:
                 category, colour = example.derivation["about"]
                 alike = [o for o in recorded.room.objects if o.category == category]
-                assert not [o for o in alike if colour in (None, o.attributes.get("colour"))], example.question
+                assert not [o for o in alike if colour in (None, o.attributes.get("colour"))], (
+                    example.question
+                )
 
 
 def test_margins_are_stored_and_kept(examples):
@@ -214,23 +265,43 @@ def test_margins_are_stored_and_kept(examples):
         objects = [box[i] for i in d["objects"]]
         if kind == "nearest":
             near, far = sorted(solver.gap(objects[0], o) for o in objects[1:])
-            assert margin == pytest.approx(far - near, abs=2e-3) and far - near >= 0.299 and far >= 1.299 * near
+            assert (
+                margin == pytest.approx(far - near, abs=2e-3)
+                and far - near >= 0.299
+                and far >= 1.299 * near
+            )
         elif kind == "taller":
-            assert margin == pytest.approx(abs(objects[0]["size"][2] - objects[1]["size"][2]), abs=2e-3) and margin >= 0.0999
+            assert (
+                margin
+                == pytest.approx(abs(objects[0]["size"][2] - objects[1]["size"][2]), abs=2e-3)
+                and margin >= 0.0999
+            )
         elif kind == "situated":
             x, y = np.subtract(objects[2]["center"][:2], example.position[:2])
             angle = math.degrees(math.atan2(y, x) - example.heading)
             border = 45 - abs((angle + 45) % 90 - 45)
-            assert margin == pytest.approx(border, abs=0.02) and border >= 14.99 and math.hypot(x, y) >= 0.7
+            assert (
+                margin == pytest.approx(border, abs=0.02)
+                and border >= 14.99
+                and math.hypot(x, y) >= 0.7
+            )
         elif kind == "coordinates":
             off = np.array(objects[0]["center"][:2]) * 2
-            assert margin == pytest.approx(0.25 - np.abs(off - np.round(off)).max() / 2, abs=2e-3) and margin >= 0.049
+            assert (
+                margin == pytest.approx(0.25 - np.abs(off - np.round(off)).max() / 2, abs=2e-3)
+                and margin >= 0.049
+            )
         elif kind == "place" and example.answers[0].startswith("beside"):
-            large = sorted(solver.gap(objects[0], o) for o in box.values() if o["category"] in solver.LARGE)
+            large = sorted(
+                solver.gap(objects[0], o) for o in box.values() if o["category"] in solver.LARGE
+            )
             assert margin == pytest.approx(large[1] - large[0], abs=2e-3) and margin >= 0.249
         elif kind == "distance":
             assert solver.gap(*objects) >= 0.299
-    assert min(seen[k] for k in ("nearest", "taller", "situated", "coordinates", "place", "distance")) > 30
+    assert (
+        min(seen[k] for k in ("nearest", "taller", "situated", "coordinates", "place", "distance"))
+        > 30
+    )
 
 
 # Kinds, wordings, lengths
@@ -239,14 +310,18 @@ def test_margins_are_stored_and_kept(examples):
 def test_every_kind_of_question_and_every_task_occurs(recordings, examples):
     assert {e.task for _, e in examples} == set(TASKS)
     assert {e.kind for _, e in examples if e.task == "qa"} == set(PER_ROOM)
-    all_plans = known_rooms.quickly(lambda world: list(plans.plans(world, np.random.default_rng(0), most=8)))
+    all_plans = known_rooms.quickly(
+        lambda world: list(plans.plans(world, np.random.default_rng(0), most=8))
+    )
     planned = {e.kind for r in recordings for e in all_plans(r.world)}
     assert {e.kind for _, e in examples if e.task == "planning"} <= planned == set(plans.GOALS)
     assert {e.kind for _, e in examples if e.task == "grounding"} == {"zero", "unique", "multiple"}
     for recorded in recordings:
         counts = Counter(e.kind for e in recorded.examples if e.task == "qa")
         assert all(counts[kind] <= most for kind, most in PER_ROOM.items())
-        assert [e.id for e in recorded.examples] == [f"{recorded.scene.name}/{i:03d}" for i in range(len(recorded.examples))]
+        assert [e.id for e in recorded.examples] == [
+            f"{recorded.scene.name}/{i:03d}" for i in range(len(recorded.examples))
+        ]
         assert {e.scene for e in recorded.examples} == {recorded.scene.name}
 
 
@@ -263,8 +338,15 @@ def test_closed_questions_have_all_answers(examples):
 
 
 def test_questions_are_asked_in_many_wordings(examples):
-    assert all(len(set(PHRASES[kind])) >= 8 for kind in (*PER_ROOM, "situation", "ground", "describe object", "describe scene"))
-    assert all(len(set(PHRASES[key])) >= 8 for key in PHRASES if key.startswith(("plan ", "it ", "talk about")))
+    assert all(
+        len(set(PHRASES[kind])) >= 8
+        for kind in (*PER_ROOM, "situation", "ground", "describe object", "describe scene")
+    )
+    assert all(
+        len(set(PHRASES[key])) >= 8
+        for key in PHRASES
+        if key.startswith(("plan ", "it ", "talk about"))
+    )
     asked = defaultdict(list)
     for _, example in examples:
         if "rule" in example.derivation:
@@ -273,7 +355,11 @@ def test_questions_are_asked_in_many_wordings(examples):
             asked["describe object"].append(example.question)
     checked = 0
     for key, sentences in asked.items():
-        used = [e for e in solver.expressions(key) if any(e.fullmatch(sentence) for sentence in sentences)]
+        used = [
+            e
+            for e in solver.expressions(key)
+            if any(e.fullmatch(sentence) for sentence in sentences)
+        ]
         assert len(used) >= min(8, len(sentences) / 4), (key, len(used), len(sentences))
         checked += len(used) == len(PHRASES[key])
     assert checked >= 10
@@ -283,9 +369,18 @@ def test_answers_have_the_lengths_of_their_tasks(examples):
     words = defaultdict(list)
     for _, example in examples:
         words[example.task].append(len(example.answers[0].split()))
-    means = [np.mean(words[t]) for t in ("scene captioning", "planning", "object captioning", "dialogue", "qa")]
+    means = [
+        np.mean(words[t])
+        for t in ("scene captioning", "planning", "object captioning", "dialogue", "qa")
+    ]
     assert means == sorted(means, reverse=True)
-    assert 80 < means[0] < 130 and 60 < means[1] < 110 and 40 < means[2] < 75 and 10 < means[3] < 30 and means[4] < 3
+    assert (
+        80 < means[0] < 130
+        and 60 < means[1] < 110
+        and 40 < means[2] < 75
+        and 10 < means[3] < 30
+        and means[4] < 3
+    )
 
 
 def test_counts_are_accepted_as_digits_and_words(examples):
@@ -301,7 +396,9 @@ def test_spots_are_measured_points_on_their_object(recordings):
         points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world).numpy()
         for example in (e for e in recorded.examples if e.task == "object captioning"):
             item = box[example.derivation["facts"][0]["objects"][0]]
-            local = np.abs([*solver.to_frame(item, *example.spot[:2]), example.spot[2] - item["center"][2]])
+            local = np.abs(
+                [*solver.to_frame(item, *example.spot[:2]), example.spot[2] - item["center"][2]]
+            )
             assert (local <= np.array(item["size"]) / 2 + 0.05).all(), example.id
             own = points[((scene.instances == item["id"]) & (scene.depth > 0)).numpy()]
             assert np.linalg.norm(own - example.spot, axis=1).min() < 0.01, example.id
@@ -314,4 +411,8 @@ def test_same_seed_same_examples():
     from leovl_mini.rooms.recording import examples_of, look
 
     world = look(recorded.scene, recorded.room.areas)
-    assert examples_of(recorded.scene, world, 1) == recorded.examples != examples_of(recorded.scene, world, 2)
+    assert (
+        examples_of(recorded.scene, world, 1)
+        == recorded.examples
+        != examples_of(recorded.scene, world, 2)
+    )

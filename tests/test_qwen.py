@@ -1,4 +1,6 @@
-"""Qwen2.5-VL in miniature: frames through its vision tower, scene tokens through its language model, all from a local folder."""
+"""Qwen2.5-VL in miniature: frames through its vision tower, scene tokens through its language
+model, all from a local folder.
+"""
 
 import dataclasses
 import socket
@@ -40,17 +42,25 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model() -> LeoVL:
     leovl = LeoVL("tiny", channels=8)
-    with torch.no_grad():  # larger weights: at its usual start it says the same word again and again
+    with (
+        torch.no_grad()
+    ):  # larger weights: at its usual start it says the same word again and again
         for weight in leovl.language.get_decoder().layers.parameters():
             weight.mul_(5)
     return leovl
 
 
 def frames(count: int, height: int = 168, width: int = 112) -> torch.Tensor:
-    return torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0,
+        256,
+        (count, height, width, 3),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
-# -- the vision tower --------------------------------------------------------------------------------------------------------------
+# -- the vision tower ------------------------------------------------------------------------------
 
 
 def test_features_are_those_of_transformers(tiny):
@@ -59,7 +69,9 @@ def test_features_are_those_of_transformers(tiny):
     rgb = frames(5)
     inputs = Qwen2VLImageProcessorPil()(list(rgb.permute(0, 3, 1, 2).numpy()), return_tensors="pt")
     with torch.no_grad():
-        expected = whole.model.visual(inputs.pixel_values, grid_thw=inputs.image_grid_thw).pooler_output
+        expected = whole.model.visual(
+            inputs.pixel_values, grid_thw=inputs.image_grid_thw
+        ).pooler_output
     encoder = load_encoder(str(folder), 168)
     features = encoder(rgb)
     assert features.shape == (5, 6, 4, 48) and encoder.channels == 48
@@ -85,12 +97,16 @@ def test_frames_of_any_shape_become_whole_cells(tiny):
 def test_a_model_without_its_tower_is_refused(tmp_path):
     save_qwen(tmp_path)
     file = tmp_path / "model.safetensors"
-    save_file({k: v for k, v in load_file(file).items() if "visual.blocks.1" not in k}, file, {"format": "pt"})
+    save_file(
+        {k: v for k, v in load_file(file).items() if "visual.blocks.1" not in k},
+        file,
+        {"format": "pt"},
+    )
     with pytest.raises(WeightsMissing, match="lacks weights of the vision tower, such as blocks.1"):
         load_encoder(str(tmp_path))
 
 
-# -- the language model ------------------------------------------------------------------------------------------------------------
+# -- the language model ----------------------------------------------------------------------------
 
 
 def test_positions_simply_count_on(tiny):
@@ -104,7 +120,9 @@ def test_positions_simply_count_on(tiny):
         expected = whole(input_ids=ids, position_ids=three).logits
         embedded = language.model.get_input_embeddings()(ids)
         got = language.model(inputs_embeds=embedded, position_ids=torch.arange(30)[None]).logits
-    rows = min(language.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS))  # what follows has become marks
+    rows = min(
+        language.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS)
+    )  # what follows has become marks
     assert_close(got[..., :rows], expected[..., :rows])
 
 
@@ -112,9 +130,14 @@ def test_positions_simply_count_on(tiny):
 def test_marks_fit_into_the_table_or_it_grows(tmp_path, spare, tied):
     whole = save_qwen(tmp_path, spare_words=spare, tied=tied)
     language, again = load_language(str(tmp_path)), load_language(str(tmp_path))
-    before, table = whole.get_input_embeddings().weight, language.model.get_input_embeddings().weight
+    before, table = (
+        whole.get_input_embeddings().weight,
+        language.model.get_input_embeddings().weight,
+    )
     ids = language.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS)
-    assert len(table) == max(len(before), len(language.tokenizer)) and len(set(ids)) == len(ids) == 127
+    assert (
+        len(table) == max(len(before), len(language.tokenizer)) and len(set(ids)) == len(ids) == 127
+    )
     assert torch.equal(table[: min(ids)], before[: min(ids)])
     head = language.model.get_output_embeddings().weight
     assert (head is table) == tied and torch.equal(head, again.model.get_output_embeddings().weight)
@@ -122,19 +145,31 @@ def test_marks_fit_into_the_table_or_it_grows(tmp_path, spare, tied):
 
 
 def test_packed_turns_have_the_loss_of_separate_sequences(model):
-    scenes, turns = [random_tokens(7, 8), random_tokens(12, 8, seed=1)], [turns_of(model, 3), turns_of(model, 5, skip=40)]
-    expected = torch.stack([alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some]).mean()
+    scenes, turns = (
+        [random_tokens(7, 8), random_tokens(12, 8, seed=1)],
+        [turns_of(model, 3), turns_of(model, 5, skip=40)],
+    )
+    expected = torch.stack(
+        [alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some]
+    ).mean()
     assert_close(model.loss(model.pack(scenes, turns)), expected, atol=1e-5, rtol=0)
 
 
 def test_answers_are_the_same_with_and_without_the_cache_alone_and_together(model):
-    scene, asked = random_tokens(9, 8), ["Where is the lamp?", "How many chairs are there in this room?", "Why?"]
+    scene, asked = (
+        random_tokens(9, 8),
+        ["Where is the lamp?", "How many chairs are there in this room?", "Why?"],
+    )
     together = model.answers(scene, asked, 8)
-    assert together == model.answers(scene, asked, 8, use_cache=False) == [model.answers(scene, [q], 8)[0] for q in asked]
+    assert (
+        together
+        == model.answers(scene, asked, 8, use_cache=False)
+        == [model.answers(scene, [q], 8)[0] for q in asked]
+    )
     assert len(set(together)) > 1
 
 
-# -- from end to end ---------------------------------------------------------------------------------------------------------------
+# -- from end to end -------------------------------------------------------------------------------
 
 
 def test_from_frames_to_an_answer_offline(tiny, monkeypatch, tmp_path):
@@ -155,7 +190,9 @@ def test_from_frames_to_an_answer_offline(tiny, monkeypatch, tmp_path):
     model.trained = True
     answer = model.generate(seen.tokens, "What is in the room?", 5)
     save_weights(model, tmp_path / "qwen.safetensors", {})
-    again = load_weights(tmp_path / "qwen.safetensors").generate(seen.tokens, "What is in the room?", 5)
+    again = load_weights(tmp_path / "qwen.safetensors").generate(
+        seen.tokens, "What is in the room?", 5
+    )
     assert dataclasses.astuple(again) == dataclasses.astuple(answer)
     assert not asked
 

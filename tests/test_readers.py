@@ -1,4 +1,6 @@
-"""A known room written in every layout must come back point by point; wrong conventions must not; real frames must agree."""
+"""A known room written in every layout must come back point by point; wrong conventions must not;
+real frames must agree.
+"""
 
 import json
 from functools import partial
@@ -8,7 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rooms import Room, back_projected, box_scene, camera, look, moved, write_poses_txt, write_seven_scenes, write_tum
+from rooms import (
+    Room,
+    back_projected,
+    box_scene,
+    camera,
+    look,
+    moved,
+    write_poses_txt,
+    write_seven_scenes,
+    write_tum,
+)
 
 from leovl_mini.geometry import back_project, project
 from leovl_mini.readers import load_scene, open_capture
@@ -22,12 +34,23 @@ WRITERS = {
     "tsdf-fusion": partial(write_seven_scenes, tsdf_fusion=True),
     "TUM": write_tum,
 }
-POSE_FILES = {"poses.txt": "poses.txt", "7-Scenes": "*.pose.txt", "tsdf-fusion": "*.pose.txt", "TUM": "groundtruth.txt"}
+POSE_FILES = {
+    "poses.txt": "poses.txt",
+    "7-Scenes": "*.pose.txt",
+    "tsdf-fusion": "*.pose.txt",
+    "TUM": "groundtruth.txt",
+}
 
 
 def known_room(layout: str) -> Room:
-    """The room in a tilted world; 7-Scenes states no camera, so its frames must be those of its Kinect."""
-    return box_scene(2, 640, 480, K=KINECT, world="tilted") if layout == "7-Scenes" else box_scene(world="tilted")
+    """The room in a tilted world; 7-Scenes states no camera, so its frames must be those of its
+    Kinect.
+    """
+    return (
+        box_scene(2, 640, 480, K=KINECT, world="tilted")
+        if layout == "7-Scenes"
+        else box_scene(world="tilted")
+    )
 
 
 def only(room: Room, frames: list[int]) -> Room:
@@ -35,9 +58,20 @@ def only(room: Room, frames: list[int]) -> Room:
 
 
 def distances(scene: Scene, room: Room) -> np.ndarray:
-    """How far (metres) each measured point of the loaded scene lies from where it is in the capture's world."""
-    loaded = back_project(scene.depth, scene.intrinsics, torch.linalg.inv(scene.world_from_capture) @ scene.camera_to_world)
-    true = np.stack([back_projected(d, room.K, pose) for d, pose in zip(room.depth, room.camera_to_world, strict=True)])
+    """How far (metres) each measured point of the loaded scene lies from where it is in the
+    capture's world.
+    """
+    loaded = back_project(
+        scene.depth,
+        scene.intrinsics,
+        torch.linalg.inv(scene.world_from_capture) @ scene.camera_to_world,
+    )
+    true = np.stack(
+        [
+            back_projected(d, room.K, pose)
+            for d, pose in zip(room.depth, room.camera_to_world, strict=True)
+        ]
+    )
     return np.linalg.norm(loaded.numpy() - true, axis=-1)[room.depth > 0]
 
 
@@ -48,13 +82,21 @@ def rewrite(path: Path, pattern: str, change) -> None:
 
 
 def drop_lines(file: Path, *numbers: int) -> None:
-    file.write_text("".join(line for i, line in enumerate(file.read_text().splitlines(keepends=True)) if i not in numbers))
+    file.write_text(
+        "".join(
+            line
+            for i, line in enumerate(file.read_text().splitlines(keepends=True))
+            if i not in numbers
+        )
+    )
 
 
 @pytest.fixture(scope="module", params=WRITERS)
 def round_trip(request, tmp_path_factory) -> tuple[Room, Scene]:
     room = known_room(request.param)
-    return room, load_scene(WRITERS[request.param](tmp_path_factory.mktemp("captures") / "room", *room))
+    return room, load_scene(
+        WRITERS[request.param](tmp_path_factory.mktemp("captures") / "room", *room)
+    )
 
 
 # --- what was written comes back
@@ -120,12 +162,17 @@ def test_poses_in_a_wrong_convention_are_far_off(tmp_path, layout, change):
 
 def test_tum_depth_in_millimetres_is_far_off(tmp_path):
     room = known_room("TUM")
-    assert np.median(distances(load_scene(write_tum(tmp_path / "room", *room, scale=1000)), room)) > 0.1
+    assert (
+        np.median(distances(load_scene(write_tum(tmp_path / "room", *room, scale=1000)), room))
+        > 0.1
+    )
 
 
 # --- two cameras
 
-LOOKING_AWAY = np.stack([look((2, 1.4, 1.2), yaw, pitch=10) for yaw in (-60, -100)])  # the box, a jump in colour, is out of sight
+LOOKING_AWAY = np.stack(
+    [look((2, 1.4, 1.2), yaw, pitch=10) for yaw in (-60, -100)]
+)  # the box, a jump in colour, is out of sight
 
 
 @pytest.mark.parametrize(
@@ -140,11 +187,17 @@ LOOKING_AWAY = np.stack([look((2, 1.4, 1.2), yaw, pitch=10) for yaw in (-60, -10
     ],
 )
 def test_colour_is_resampled_onto_the_depth_camera(tmp_path, size, other_camera, tolerance):
-    """The colours change by up to 7 levels per pixel: half a pixel off would be more than the tolerance."""
-    colour = box_scene(poses=LOOKING_AWAY, width=size[0], height=size[1], K=camera(*size, focal=0.6))
+    """The colours change by up to 7 levels per pixel: half a pixel off would be more than the
+    tolerance.
+    """
+    colour = box_scene(
+        poses=LOOKING_AWAY, width=size[0], height=size[1], K=camera(*size, focal=0.6)
+    )
     focal, centre = (0.9, (0.45, 0.53)) if other_camera else (0.6, (0.51, 0.48))
     seen_by_depth = box_scene(poses=LOOKING_AWAY, K=camera(64, 48, focal, centre))
-    path = write_poses_txt(tmp_path / "room", colour.rgb, seen_by_depth.depth, colour.K, colour.camera_to_world)
+    path = write_poses_txt(
+        tmp_path / "room", colour.rgb, seen_by_depth.depth, colour.K, colour.camera_to_world
+    )
     if other_camera:
         np.savetxt(path / "K_depth.txt", seen_by_depth.K)
     scene = load_scene(path)
@@ -158,7 +211,9 @@ def test_colour_is_resampled_onto_the_depth_camera(tmp_path, size, other_camera,
 def test_fine_texture_is_averaged_not_skipped_when_colour_has_more_pixels_than_depth(tmp_path):
     room = box_scene(views=2)
     noise = np.random.default_rng(0).integers(0, 256, (2, 192, 256, 3)).astype(np.uint8)
-    path = write_poses_txt(tmp_path / "room", noise, room.depth, camera(256, 192), room.camera_to_world)
+    path = write_poses_txt(
+        tmp_path / "room", noise, room.depth, camera(256, 192), room.camera_to_world
+    )
     spread = noise.std() / load_scene(path).rgb.float().std()
     assert spread == pytest.approx(4, rel=0.05)  # the mean of 4x4 independent pixels
 
@@ -166,19 +221,27 @@ def test_fine_texture_is_averaged_not_skipped_when_colour_has_more_pixels_than_d
 def test_where_the_colour_camera_sees_nothing_the_scene_is_black(tmp_path):
     colour = box_scene(poses=LOOKING_AWAY, K=camera(64, 48, focal=1.8))
     seen_by_depth = box_scene(poses=LOOKING_AWAY, K=camera(64, 48, focal=0.9))
-    path = write_poses_txt(tmp_path / "room", colour.rgb, seen_by_depth.depth, colour.K, colour.camera_to_world)
+    path = write_poses_txt(
+        tmp_path / "room", colour.rgb, seen_by_depth.depth, colour.K, colour.camera_to_world
+    )
     np.savetxt(path / "K_depth.txt", seen_by_depth.K)
     rgb = load_scene(path).rgb
-    assert rgb[:, :, :15].max() == 0 and rgb[:, :10].max() == 0  # half the view, so a quarter of it on each side
+    assert (
+        rgb[:, :, :15].max() == 0 and rgb[:, :10].max() == 0
+    )  # half the view, so a quarter of it on each side
     assert rgb[:, 14:34, 18:46].float().mean() > 50
 
 
 def test_a_smaller_image_is_the_same_camera_with_edges_not_centres_scaled():
-    K = torch.tensor([[100.0, 0, 63.5], [0, 100, 47.5], [0, 0, 1]])  # the exact middle of 128x96 pixels
+    K = torch.tensor(
+        [[100.0, 0, 63.5], [0, 100, 47.5], [0, 0, 1]]
+    )  # the exact middle of 128x96 pixels
     half = rescale_intrinsics(K, (96, 128), (48, 64))
     torch.testing.assert_close(half, torch.tensor([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]]))
     torch.testing.assert_close(rescale_intrinsics(half, (48, 64), (96, 128)), K)
-    torch.testing.assert_close(rescale_intrinsics(K, (96, 128), (96, 64))[1], K[1])  # the height is as it was
+    torch.testing.assert_close(
+        rescale_intrinsics(K, (96, 128), (96, 64))[1], K[1]
+    )  # the height is as it was
 
 
 # --- which frames
@@ -211,7 +274,10 @@ def test_frames_without_depth_are_dropped_and_counted(tmp_path, layout):
     room = known_room(layout)
     room.depth[1] = 0
     scene = load_scene(WRITERS[layout](tmp_path / "room", *room))
-    assert scene.dropped == {"no depth": 1} and len(scene) == len(scene.frame_names) == len(room.rgb) - 1
+    assert (
+        scene.dropped == {"no depth": 1}
+        and len(scene) == len(scene.frame_names) == len(room.rgb) - 1
+    )
 
 
 def test_if_every_pose_is_lost_there_is_no_scene(tmp_path):
@@ -230,7 +296,9 @@ def test_a_single_usable_frame_is_a_scene_with_a_warning(tmp_path):
 @pytest.mark.parametrize("choose", ["spread", "overlap"])
 @pytest.mark.parametrize("count", [2, 5, 8, 40])
 def test_max_frames_is_a_limit_and_the_rest_is_counted(tmp_path, choose, count):
-    scene = load_scene(write_poses_txt(tmp_path / "room", *box_scene(views=8)), max_frames=count, choose=choose)
+    scene = load_scene(
+        write_poses_txt(tmp_path / "room", *box_scene(views=8)), max_frames=count, choose=choose
+    )
     assert len(scene) == min(count, 8) and scene.dropped.get("not chosen", 0) == max(0, 8 - count)
     assert scene.frame_names == sorted(set(scene.frame_names))  # in the order of the trajectory
 
@@ -243,20 +311,30 @@ def test_spread_takes_frames_evenly_from_the_first_to_the_last(tmp_path):
 def test_overlap_sees_more_of_the_room_than_an_even_spread(tmp_path):
     """A camera that stands still and turns away for single frames only: 2, 6, 9 and 13 of 16."""
     turned = {2: 110, 6: 170, 9: 230, 13: 290}
-    room = box_scene(poses=np.stack([look((2, 2, 1.5), turned.get(i, 20 + i / 2)) for i in range(16)]))
+    room = box_scene(
+        poses=np.stack([look((2, 2, 1.5), turned.get(i, 20 + i / 2)) for i in range(16)])
+    )
     path = write_poses_txt(tmp_path / "room", *room)
 
     def space_seen(names: list[str]) -> int:
         chosen = only(room, [int(name) for name in names])
-        points = [back_projected(d, room.K, pose) for d, pose in zip(chosen.depth, chosen.camera_to_world, strict=True)]
+        points = [
+            back_projected(d, room.K, pose)
+            for d, pose in zip(chosen.depth, chosen.camera_to_world, strict=True)
+        ]
         return len(np.unique(np.floor(np.stack(points)[chosen.depth > 0] / 0.2), axis=0))
 
-    even, overlap, again = (load_scene(path, max_frames=4, choose=how).frame_names for how in ("spread", "overlap", "overlap"))
+    even, overlap, again = (
+        load_scene(path, max_frames=4, choose=how).frame_names
+        for how in ("spread", "overlap", "overlap")
+    )
     assert len(overlap) == 4 and overlap == again
     assert space_seen(overlap) > 1.5 * space_seen(even)
 
 
-@pytest.mark.parametrize("argument", [{"choose": "best"}, {"max_frames": 0}, {"max_frames": -3}, {"up": "w"}])
+@pytest.mark.parametrize(
+    "argument", [{"choose": "best"}, {"max_frames": 0}, {"max_frames": -3}, {"up": "w"}]
+)
 def test_a_wrong_argument_is_a_value_error_that_names_it(tmp_path, argument):
     path = write_poses_txt(tmp_path / "room", *box_scene(views=2))
     with pytest.raises(ValueError, match=next(iter(argument))) as error:
@@ -278,7 +356,9 @@ def commas_and_comments(path: Path) -> None:
 
 def float_tiff(path: Path) -> None:
     for file in (path / "depth").iterdir():
-        Image.fromarray(np.asarray(Image.open(file)).astype(np.float32) / 1000).save(file.with_suffix(".tiff"))
+        Image.fromarray(np.asarray(Image.open(file)).astype(np.float32) / 1000).save(
+            file.with_suffix(".tiff")
+        )
         file.unlink()
 
 
@@ -305,7 +385,14 @@ def time_stamps_as_names(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "variant",
-    [twelve_numbers, commas_and_comments, float_tiff, no_frames_txt, names_not_in_alphabetical_order, time_stamps_as_names],
+    [
+        twelve_numbers,
+        commas_and_comments,
+        float_tiff,
+        no_frames_txt,
+        names_not_in_alphabetical_order,
+        time_stamps_as_names,
+    ],
 )
 def test_poses_txt_variants_are_the_same_scene(tmp_path, variant):
     room = known_room("poses.txt")
@@ -329,12 +416,23 @@ def test_instances_and_scene_json_are_read(tmp_path):
     (path / "instances").mkdir()
     for i, mask in enumerate(masks):
         Image.fromarray(mask).save(path / "instances" / f"{i:05d}.png")
-    box = {"id": 7, "category": "box", "center": [1.6, 2.6, 0.35], "size": [0.8, 0.8, 0.7], "yaw": 0.5, "attributes": {"of": "oak"}}
+    box = {
+        "id": 7,
+        "category": "box",
+        "center": [1.6, 2.6, 0.35],
+        "size": [0.8, 0.8, 0.7],
+        "yaw": 0.5,
+        "attributes": {"of": "oak"},
+    }
     (path / "scene.json").write_text(json.dumps({"up": "z", "floor": 0.0, "objects": [box]}))
     scene = load_scene(path)
     np.testing.assert_array_equal(scene.instances.numpy(), masks)
-    assert scene.objects == [Object(7, "box", (1.6, 2.6, 0.35), (0.8, 0.8, 0.7), 0.5, {"of": "oak"})]
-    torch.testing.assert_close(scene.world_from_capture, torch.eye(4))  # up and floor were told, so nothing moves
+    assert scene.objects == [
+        Object(7, "box", (1.6, 2.6, 0.35), (0.8, 0.8, 0.7), 0.5, {"of": "oak"})
+    ]
+    torch.testing.assert_close(
+        scene.world_from_capture, torch.eye(4)
+    )  # up and floor were told, so nothing moves
 
 
 def test_objects_are_left_out_when_the_world_they_were_measured_in_is_turned(tmp_path):
@@ -345,9 +443,13 @@ def test_objects_are_left_out_when_the_world_they_were_measured_in_is_turned(tmp
 
 
 def test_scene_json_tells_up_and_floor(tmp_path):
-    path = write_poses_txt(tmp_path / "room", *box_scene(views=2, world=moved(np.eye(3), (0, 0, 3))))
+    path = write_poses_txt(
+        tmp_path / "room", *box_scene(views=2, world=moved(np.eye(3), (0, 0, 3)))
+    )
     (path / "scene.json").write_text(json.dumps({"up": "z", "floor": 2.5}))
-    np.testing.assert_allclose(load_scene(path).world_from_capture, moved(np.eye(3), (0, 0, -2.5)), atol=1e-6)
+    np.testing.assert_allclose(
+        load_scene(path).world_from_capture, moved(np.eye(3), (0, 0, -2.5)), atol=1e-6
+    )
 
 
 def test_a_known_floor_height_belongs_to_the_known_axis(tmp_path):
@@ -395,7 +497,9 @@ def test_seven_scenes_colour_may_be_jpg(tmp_path):
 def test_tum_images_without_a_partner_within_20_ms_are_left_out_with_a_note(tmp_path):
     room = known_room("TUM")
     path = write_tum(tmp_path / "room", *room)
-    drop_lines(path / "depth.txt", 3 + 2)  # three lines of comments; the neighbours' depth maps are 22 and 44 ms away
+    drop_lines(
+        path / "depth.txt", 3 + 2
+    )  # three lines of comments; the neighbours' depth maps are 22 and 44 ms away
     drop_lines(path / "groundtruth.txt", 3 + 5)
     scene = load_scene(path)
     assert "2 of 8 images have no depth map or pose within 0.02 s and are left out" in scene.notes
@@ -424,7 +528,9 @@ def test_tum_without_k_txt_gets_the_published_camera_and_a_note(tmp_path, folder
     path = write_tum(tmp_path / folder, *box_scene(views=1))
     (path / "K.txt").unlink()
     capture = open_capture(path)
-    np.testing.assert_array_equal(capture.frames[0].camera.matrix, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    np.testing.assert_array_equal(
+        capture.frames[0].camera.matrix, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
+    )
     assert any("no K.txt" in note for note in capture.notes)
 
 
@@ -432,12 +538,23 @@ def test_tum_without_k_txt_gets_the_published_camera_and_a_note(tmp_path, folder
 
 
 def agreement(scene: Scene, camera_to_world: torch.Tensor) -> tuple[float, float]:
-    """Every frame's points as the next frame sees them: median |dz| in metres and share within 5 cm, the mean over the pairs."""
-    points = back_project(scene.depth, scene.intrinsics, camera_to_world)[:-1, ::2, ::2].flatten(1, 2)
+    """Every frame's points as the next frame sees them: median |dz| in metres and share within 5
+    cm, the mean over the pairs.
+    """
+    points = back_project(scene.depth, scene.intrinsics, camera_to_world)[:-1, ::2, ::2].flatten(
+        1, 2
+    )
     pixels, z = project(points, scene.intrinsics[1:], camera_to_world[1:])
     height, width = scene.depth.shape[1:]
     u, v = pixels.nan_to_num(-1).round().clamp(-1, 10_000).long().unbind(-1)
-    inside = (scene.depth[:-1, ::2, ::2].flatten(1) > 0) & (z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    inside = (
+        (scene.depth[:-1, ::2, ::2].flatten(1) > 0)
+        & (z > 0)
+        & (u >= 0)
+        & (u < width)
+        & (v >= 0)
+        & (v < height)
+    )
     figures = []
     for k, seen in enumerate(inside):
         measured = scene.depth[k + 1, v[k, seen], u[k, seen]]

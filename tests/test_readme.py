@@ -13,13 +13,23 @@ from leovl_mini.samples import sample_room
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
 COMMANDS = [command for command in COMMANDS if command]
 
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = {word for command in COMMANDS if command.startswith("make") for word in command.split()[1:] if "=" not in word}
+    named = {
+        word
+        for command in COMMANDS
+        if command.startswith("make")
+        for word in command.split()[1:]
+        if "=" not in word
+    }
     assert named and named <= targets
     assert {"setup", "run", "course", "lab", "test", "clean"} <= named | targets
 
@@ -65,10 +75,16 @@ def test_line_counts_are_right():
         place = ROOT / "leovl_mini" / name
         files = [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
         lines = sum(len(file.read_text().splitlines()) for file in files)
-        assert abs(lines - int(claimed)) <= 0.1 * lines + 5, f"{name}: {lines} lines, README says {claimed}"
+        assert abs(lines - int(claimed)) <= 0.1 * lines + 5, (
+            f"{name}: {lines} lines, README says {claimed}"
+        )
         total += lines
     listed = {name.split("/")[0].removesuffix(".py") for name, _ in rows}
-    modules = {p.stem for p in (ROOT / "leovl_mini").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__"}
+    modules = {
+        p.stem
+        for p in (ROOT / "leovl_mini").iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").exists()
+    } - {"__init__"}
     assert listed == modules
     assert total <= 10_850
 
@@ -77,12 +93,18 @@ def test_constraints_fit_the_ranges():
     from packaging.requirements import Requirement
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
     for text in project["dependencies"] + project["optional-dependencies"]["test"]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pinned[requirement.name]), text
     for name, version in (("torch", "2.11.0"), ("transformers", "5.17.0")):
-        assert next(Requirement(t) for t in project["dependencies"] if t.startswith(name)).specifier.contains(version)
+        assert next(
+            Requirement(t) for t in project["dependencies"] if t.startswith(name)
+        ).specifier.contains(version)
 
 
 def test_the_example_in_the_readme_runs(capsys):

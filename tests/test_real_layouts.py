@@ -1,4 +1,5 @@
-"""The four data sets of LEO-VL, each in its published conventions: round trip of a known scene, and wrong conventions fail.
+"""The four data sets of LEO-VL, each in its published conventions: round trip of a known scene, and
+wrong conventions fail.
 
 The scene is written by the package's exporters and by the tests' own writers, which share no code.
 """
@@ -33,7 +34,11 @@ from leovl_mini.scene import CaptureError, Object, Scene
 
 def as_scene(room: Room, world_from_capture: np.ndarray | None = None) -> Scene:
     """The room as a scene; ``world_from_capture`` (4,4) turns the world of its poses."""
-    poses = room.camera_to_world if world_from_capture is None else world_from_capture @ room.camera_to_world
+    poses = (
+        room.camera_to_world
+        if world_from_capture is None
+        else world_from_capture @ room.camera_to_world
+    )
     return Scene(
         rgb=torch.from_numpy(room.rgb),
         depth=torch.from_numpy(room.depth),
@@ -45,7 +50,9 @@ def as_scene(room: Room, world_from_capture: np.ndarray | None = None) -> Scene:
 
 
 def exporter(layout: str):
-    """A writer like those of rooms.py, around the package's ``export``, which takes z-up scenes (MultiScan's own world is y-up)."""
+    """A writer like those of rooms.py, around the package's ``export``, which takes z-up scenes
+    (MultiScan's own world is y-up).
+    """
     z_up = moved([[1, 0, 0], [0, 0, -1], [0, 1, 0]], (0, 0, 0)) if layout == "multiscan" else None
 
     def write(path: Path, *room) -> Path:
@@ -72,7 +79,11 @@ every_export = pytest.mark.parametrize("layout", EXPORTED)
 
 def known_scene(layout: str, views: int = 6) -> Room:
     _, world, on_its_side = LAYOUTS[layout]
-    roll = moved(Rotation.from_euler("z", 90, degrees=True).as_matrix(), (0, 0, 0)) if on_its_side else np.eye(4)
+    roll = (
+        moved(Rotation.from_euler("z", 90, degrees=True).as_matrix(), (0, 0, 0))
+        if on_its_side
+        else np.eye(4)
+    )
     return box_scene(views, poses=look_around(views) @ roll, world=world)
 
 
@@ -81,7 +92,12 @@ def error(path, room: Room) -> float:
     scene = load_scene(path)
     poses = scene.world_from_capture.inverse() @ scene.camera_to_world
     points = back_project(scene.depth, scene.intrinsics, poses).numpy()
-    truth = np.stack([back_projected(d, room.K, pose) for d, pose in zip(room.depth, room.camera_to_world, strict=True)])
+    truth = np.stack(
+        [
+            back_projected(d, room.K, pose)
+            for d, pose in zip(room.depth, room.camera_to_world, strict=True)
+        ]
+    )
     measured = room.depth > 0
     assert ((scene.depth.numpy() > 0) == measured).all()
     return float(np.linalg.norm(points - truth, axis=-1)[measured].max())
@@ -95,7 +111,9 @@ def test_every_point_comes_back_to_3_mm_and_up_is_up(tmp_path, layout):
     scene = load_scene(path)
     points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world)[scene.depth > 0]
     assert abs(float(points[:, 2].min())) < 0.02 and 1 < float(points[:, 2].max()) < 2.52
-    assert any("capture's" in note for note in scene.notes)  # the layout says where up is; nothing is estimated
+    assert any(
+        "capture's" in note for note in scene.notes
+    )  # the layout says where up is; nothing is estimated
 
 
 @every_layout
@@ -158,11 +176,18 @@ def test_an_exported_scene_loads_as_the_same_scene(tmp_path, layout, size):
     export(scene, tmp_path / "scan", layout)
     again = load_scene(tmp_path / "scan")
     assert again.depth.shape == (5, size[1], size[0])
-    assert torch.equal(again.depth > 0, scene.depth > 0) and float((again.depth - scene.depth).abs().max()) < 0.00051
+    assert (
+        torch.equal(again.depth > 0, scene.depth > 0)
+        and float((again.depth - scene.depth).abs().max()) < 0.00051
+    )
     assert torch.allclose(again.intrinsics, scene.intrinsics, atol=1e-5)
-    assert torch.allclose(again.camera_to_world[:, :, :3], scene.camera_to_world[:, :, :3], atol=1e-5)
+    assert torch.allclose(
+        again.camera_to_world[:, :, :3], scene.camera_to_world[:, :, :3], atol=1e-5
+    )
     off = (again.camera_to_world - scene.camera_to_world)[:, :3, 3].abs().amax(0)
-    assert float(off[:2].max()) < 1e-5 and float(off[2]) < 0.02  # the floor is found again from the points
+    assert (
+        float(off[:2].max()) < 1e-5 and float(off[2]) < 0.02
+    )  # the floor is found again from the points
     assert np.quantile((again.rgb.int() - scene.rgb.int()).abs().numpy(), 0.95) <= 6
     assert not any("resampled" in note for note in again.notes)
 
@@ -178,23 +203,36 @@ def test_exported_files_hold_the_published_numbers(tmp_path):
     def numbers(name):
         return np.loadtxt(tmp_path / name)
 
-    assert np.allclose(numbers("scannet/pose/0.txt"), [[1, 0, 0, 1], [0, 0, 1, 2], [0, -1, 0, 3], [0, 0, 0, 1]])
-    assert np.allclose(numbers("scannet/intrinsic/intrinsic_depth.txt")[:3, :3], scene.intrinsics[0], atol=1e-5)
-    assert np.allclose(numbers("rscan/sequence/frame-000000.pose.txt"), numbers("scannet/pose/0.txt"))
+    assert np.allclose(
+        numbers("scannet/pose/0.txt"), [[1, 0, 0, 1], [0, 0, 1, 2], [0, -1, 0, 3], [0, 0, 0, 1]]
+    )
+    assert np.allclose(
+        numbers("scannet/intrinsic/intrinsic_depth.txt")[:3, :3], scene.intrinsics[0], atol=1e-5
+    )
+    assert np.allclose(
+        numbers("rscan/sequence/frame-000000.pose.txt"), numbers("scannet/pose/0.txt")
+    )
     # world-to-camera is a quarter turn about x, and takes the camera's place to the origin
     assert np.allclose(numbers("arkitscenes/lowres_wide.traj"), [0, np.pi / 2, 0, 0, -1, 3, -2])
     fx, cx, cy = (float(scene.intrinsics[0][i]) for i in ((0, 0), (0, 2), (1, 2)))
     pincam = numbers("arkitscenes/lowres_wide_intrinsics/00000000_0.000.pincam")
     assert np.allclose(pincam, [64, 48, fx, fx, cx, cy], atol=1e-5)
-    # y-up: the camera is level in a level world, looking along -z, as ARKit's cameras do without a turn
+    # y-up: the camera is level in a level world, looking along -z, as ARKit's cameras do without a
+    # turn
     line = json.loads((tmp_path / "multiscan/known_room.jsonl").read_text())
     assert np.allclose(line["transform"], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 3, -2, 1])
     assert np.allclose(line["intrinsics"], [fx, 0, 0, 0, fx, 0, cx, cy, 1])
-    for png in ("scannet/depth/0.png", "arkitscenes/lowres_depth/00000000_0.000.png", "multiscan/depth/0.png"):
+    for png in (
+        "scannet/depth/0.png",
+        "arkitscenes/lowres_depth/00000000_0.000.png",
+        "multiscan/depth/0.png",
+    ):
         with Image.open(tmp_path / png) as image:
             assert np.asarray(image)[20, 30] == 1234
     pgm = (tmp_path / "rscan/sequence/frame-000000.depth.pgm").read_bytes()
-    assert pgm.startswith(b"P5\n64 48\n65535\n") and pgm[-2 * 64 * 48 :][2 * (20 * 64 + 30) :][:2] == bytes([4, 210])  # 1234
+    assert pgm.startswith(b"P5\n64 48\n65535\n") and pgm[-2 * 64 * 48 :][2 * (20 * 64 + 30) :][
+        :2
+    ] == bytes([4, 210])  # 1234
 
 
 @every_export
@@ -217,7 +255,9 @@ def test_a_layout_refuses_or_keeps_what_it_can_hold(tmp_path, layout):
     scene.depth[0, 10, 10] = 65.534
     export(scene, tmp_path / "labelled", layout)
     again = load_scene(tmp_path / "labelled")
-    assert (again.objects == scene.objects) == (again.instances is not None) == (layout == "poses_txt")
+    assert (
+        (again.objects == scene.objects) == (again.instances is not None) == (layout == "poses_txt")
+    )
 
 
 def test_extras_are_entries_of_scene_json(tmp_path):
@@ -256,22 +296,62 @@ def first_line_without(key):
     ("layout", "change", "says"),
     [
         ("ScanNet", lambda p: (p / "depth" / "2.png").unlink(), "depth/2.png is missing"),
-        ("ScanNet", lambda p: (p / "pose" / "0.txt").rename(p / "pose" / "first.txt"), "pose/first.txt"),
-        ("ScanNet", edit("intrinsic/intrinsic_depth.txt", "0.000000 1.000000", "1.000000"), "intrinsic_depth.txt, line"),
-        ("3RScan", edit("sequence/_info.txt", "m_depthShift", "shift"), "sequence/_info.txt: no valid image sizes"),
+        (
+            "ScanNet",
+            lambda p: (p / "pose" / "0.txt").rename(p / "pose" / "first.txt"),
+            "pose/first.txt",
+        ),
+        (
+            "ScanNet",
+            edit("intrinsic/intrinsic_depth.txt", "0.000000 1.000000", "1.000000"),
+            "intrinsic_depth.txt, line",
+        ),
+        (
+            "3RScan",
+            edit("sequence/_info.txt", "m_depthShift", "shift"),
+            "sequence/_info.txt: no valid image sizes",
+        ),
         (
             "3RScan",
             lambda p: (p / "sequence/frame-000001.depth.pgm").write_bytes(b"P5 64 48 65535\n123"),
             "000001.depth.pgm is not a c",
         ),
-        ("3RScan", lambda p: (p / "sequence/frame-000001.depth.pgm").unlink(), "000001.depth.pgm is missing"),
-        ("ARKitScenes", lambda p: [f.unlink() for f in (p / "lowres_wide").iterdir()], "lowres_wide holds no .png"),
-        ("ARKitScenes", lambda p: [f.unlink() for f in (p / "lowres_wide_intrinsics").iterdir()], ".pincam is missing"),
-        ("ARKitScenes", lambda p: (p / "lowres_wide.traj").write_text("1 2 3\n"), "lowres_wide.traj, line 1: expected 7 numbers"),
-        ("MultiScan", first_line_without("transform"), "scene_00000_00.jsonl, line 1: no valid transform"),
-        ("MultiScan", lambda p: (p / "depth" / "0.png").unlink(), "6 images in color/ but 5 depth maps"),
+        (
+            "3RScan",
+            lambda p: (p / "sequence/frame-000001.depth.pgm").unlink(),
+            "000001.depth.pgm is missing",
+        ),
+        (
+            "ARKitScenes",
+            lambda p: [f.unlink() for f in (p / "lowres_wide").iterdir()],
+            "lowres_wide holds no .png",
+        ),
+        (
+            "ARKitScenes",
+            lambda p: [f.unlink() for f in (p / "lowres_wide_intrinsics").iterdir()],
+            ".pincam is missing",
+        ),
+        (
+            "ARKitScenes",
+            lambda p: (p / "lowres_wide.traj").write_text("1 2 3\n"),
+            "lowres_wide.traj, line 1: expected 7 numbers",
+        ),
+        (
+            "MultiScan",
+            first_line_without("transform"),
+            "scene_00000_00.jsonl, line 1: no valid transform",
+        ),
+        (
+            "MultiScan",
+            lambda p: (p / "depth" / "0.png").unlink(),
+            "6 images in color/ but 5 depth maps",
+        ),
         ("MultiScan", lambda p: (p / "other.jsonl").write_text("{}"), "several .jsonl files"),
-        ("MultiScan", lambda p: (p / "scene_00000_00.json").write_text("{}"), "scene_00000_00.json: no valid streams"),
+        (
+            "MultiScan",
+            lambda p: (p / "scene_00000_00.json").write_text("{}"),
+            "scene_00000_00.json: no valid streams",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_that_names_the_file(tmp_path, layout, change, says):

@@ -1,4 +1,6 @@
-"""Patches, voxels, grid options, proxies and objects: against plain loops and scikit-learn, and what they promise."""
+"""Patches, voxels, grid options, proxies and objects: against plain loops and scikit-learn, and
+what they promise.
+"""
 
 import dataclasses
 import math
@@ -16,7 +18,15 @@ from torch.testing import assert_close
 from leovl_mini.geometry import Patches, lift, patch_segments
 from leovl_mini.positions import height_rope, sine_encoding
 from leovl_mini.rooms import make_room, render
-from leovl_mini.tokens import REPRESENTATIONS, CondensedGrid, ObjectTokens, PatchTokens, Proxies, VoxelTokens, representation
+from leovl_mini.tokens import (
+    REPRESENTATIONS,
+    CondensedGrid,
+    ObjectTokens,
+    PatchTokens,
+    Proxies,
+    VoxelTokens,
+    representation,
+)
 from leovl_mini.tokens.proxies import allocate, breadth_first, kmeans
 from leovl_mini.tokens.voxels import farthest_points, voxelise
 
@@ -31,13 +41,19 @@ def labelled(count: int = 300, groups: int = 5, seed: int = 0, channels: int = 8
 
 
 def permuted(patches: Patches, order: torch.Tensor) -> Patches:
-    features, centers, source, segments = (x[order] for x in (patches.features, patches.centers, patches.source, patches.segments))
-    return dataclasses.replace(patches, features=features, centers=centers, source=source, segments=segments)
+    features, centers, source, segments = (
+        x[order] for x in (patches.features, patches.centers, patches.source, patches.segments)
+    )
+    return dataclasses.replace(
+        patches, features=features, centers=centers, source=source, segments=segments
+    )
 
 
 def on(device: str, patches: Patches) -> Patches:
     moved = to_device(patches, device)
-    return dataclasses.replace(moved, segments=patches.segments.to(device), origin=patches.origin.to(device))
+    return dataclasses.replace(
+        moved, segments=patches.segments.to(device), origin=patches.origin.to(device)
+    )
 
 
 def same_partition(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -50,10 +66,12 @@ def same_partition(a: torch.Tensor, b: torch.Tensor) -> bool:
 def room_patches() -> Patches:
     scene = render(make_room(3), 6)
     features = torch.randn(6, 24, 32, 16, generator=torch.Generator().manual_seed(0))
-    return lift(features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances)
+    return lift(
+        features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances
+    )
 
 
-# -- what all share --------------------------------------------------------------------------------------------------------------
+# -- what all share --------------------------------------------------------------------------------
 
 
 @devices
@@ -64,15 +82,23 @@ def test_every_token_is_made_of_patches_and_the_budget_holds(name, device):
     module = representation(name, 8, budget=SMALL_BUDGETS[name]).to(device)
     tokens = module(patches)
     assert 0 < len(tokens) <= SMALL_BUDGETS[name] and tokens.source.shape == (300,)
-    assert tokens.source.min() >= -1 and set(tokens.source[tokens.source >= 0].tolist()) == set(range(len(tokens)))
+    assert tokens.source.min() >= -1 and set(tokens.source[tokens.source >= 0].tolist()) == set(
+        range(len(tokens))
+    )
     assert tokens.features.isfinite().all() and tokens.centers.isfinite().all()
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_patches_give_no_tokens_and_one_patch_one_token(name, count):
-    tokens = representation(name, 8)(dataclasses.replace(labelled(count), segments=torch.ones(count, dtype=torch.long)))
-    assert len(tokens) == count and tokens.features.shape == (count, 8) and tokens.source.tolist() == [0] * count
+    tokens = representation(name, 8)(
+        dataclasses.replace(labelled(count), segments=torch.ones(count, dtype=torch.long))
+    )
+    assert (
+        len(tokens) == count
+        and tokens.features.shape == (count, 8)
+        and tokens.source.tolist() == [0] * count
+    )
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
@@ -82,8 +108,17 @@ def test_the_order_of_frames_changes_nothing(name):
     module = representation(name, 8, budget=SMALL_BUDGETS[name])
     first, second = module(patches), module(permuted(patches, order))
     assert same_partition(first.source[order], second.source)
-    token_of = {a: b for a, b in zip(first.source[order].tolist(), second.source.tolist(), strict=True) if a >= 0}
-    assert_close(second.features[[token_of[i] for i in range(len(first))]], first.features, atol=1e-4, rtol=1e-4)
+    token_of = {
+        a: b
+        for a, b in zip(first.source[order].tolist(), second.source.tolist(), strict=True)
+        if a >= 0
+    }
+    assert_close(
+        second.features[[token_of[i] for i in range(len(first))]],
+        first.features,
+        atol=1e-4,
+        rtol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
@@ -115,7 +150,7 @@ def test_an_unknown_name_is_refused_with_the_choices():
         representation("cubes", 8)
 
 
-# -- patches and voxels ----------------------------------------------------------------------------------------------------------
+# -- patches and voxels ----------------------------------------------------------------------------
 
 
 def test_the_sine_encoding_equals_a_plain_loop():
@@ -126,14 +161,18 @@ def test_the_sine_encoding_equals_a_plain_loop():
         for x in place:
             step = round(x / 0.1)
             rates = [1.0, 10_000**-0.5]
-            expected += [math.sqrt(2) * math.sin(step * r) for r in rates] + [math.sqrt(2) * math.cos(step * r) for r in rates]
+            expected += [math.sqrt(2) * math.sin(step * r) for r in rates] + [
+                math.sqrt(2) * math.cos(step * r) for r in rates
+            ]
         assert_close(encoded[k], torch.tensor([*expected, 0.0, 0.0]), atol=1e-4, rtol=0)
     with pytest.raises(ValueError, match="at least 6"):
         sine_encoding(places, 5)
 
 
 def test_places_in_one_bin_of_ten_centimetres_are_encoded_alike():
-    a, b, c = sine_encoding(torch.tensor([[0.06, 1.0, 1.0], [0.14, 1.0, 1.0], [0.16, 1.0, 1.0]]), 12)
+    a, b, c = sine_encoding(
+        torch.tensor([[0.06, 1.0, 1.0], [0.14, 1.0, 1.0], [0.16, 1.0, 1.0]]), 12
+    )
     assert torch.equal(a, b) and not torch.equal(b, c)
 
 
@@ -141,7 +180,9 @@ def test_a_patch_token_is_its_feature_plus_its_encoding():
     patches = labelled(40)
     tokens = PatchTokens(8)(patches)
     assert_close(tokens.features, patches.features + sine_encoding(patches.centers, 8))
-    assert torch.equal(tokens.source, torch.arange(40)) and torch.equal(tokens.centers, patches.centers)
+    assert torch.equal(tokens.source, torch.arange(40)) and torch.equal(
+        tokens.centers, patches.centers
+    )
 
 
 def test_voxel_tokens_equal_a_plain_loop():
@@ -181,13 +222,15 @@ def test_farthest_points_equal_a_plain_loop_and_spread_better_than_chance():
     assert len(farthest_points(points, 500)) == 200
 
 
-@pytest.mark.parametrize("wrong", [{"reduce": "first"}, {"budget": 0}, {"budget": 7, "reduce": "coarser"}])
+@pytest.mark.parametrize(
+    "wrong", [{"reduce": "first"}, {"budget": 0}, {"budget": 7, "reduce": "coarser"}]
+)
 def test_voxel_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError):
         VoxelTokens(8, **wrong)
 
 
-# -- grid options ----------------------------------------------------------------------------------------------------------------
+# -- grid options ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "attention"])
@@ -222,23 +265,33 @@ def test_turning_a_scene_by_a_quarter_turns_cells_and_keeps_what_belongs_togethe
         a, b, first, second = before.source, after.source, before.features, after.features
     else:
         grid = CondensedGrid(8, 0.25)
-        (first, _, p), (second, _, q) = (grid.condense(voxelise(x, 0.25)) for x in (patches, turned))
+        (first, _, p), (second, _, q) = (
+            grid.condense(voxelise(x, 0.25)) for x in (patches, turned)
+        )
         a, b = p[voxelise(patches, 0.25).source], q[voxelise(turned, 0.25).source]
     assert same_partition(a, b)
     assert_close(second[b], first[a], atol=1e-5, rtol=1e-5)
 
 
-# -- segments of patches ---------------------------------------------------------------------------------------------------------
+# -- segments of patches ---------------------------------------------------------------------------
 
 
-@given(st.integers(3, 9), st.integers(3, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 999))
+@given(
+    st.integers(3, 9), st.integers(3, 9), st.integers(1, 3), st.integers(1, 3), st.integers(0, 999)
+)
 def test_a_patch_takes_the_segment_with_the_largest_area(height, width, rows, columns, seed):
-    masks = torch.randint(0, 4, (2, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.int32)
+    masks = torch.randint(
+        0, 4, (2, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.int32
+    )
     found = patch_segments(masks, rows, columns)
     for v in range(2):
         for i in range(rows):
             for j in range(columns):
-                cell = masks[v, i * height // rows : (i + 1) * height // rows, j * width // columns : (j + 1) * width // columns]
+                cell = masks[
+                    v,
+                    i * height // rows : (i + 1) * height // rows,
+                    j * width // columns : (j + 1) * width // columns,
+                ]
                 counts = np.bincount(cell.reshape(-1).numpy(), minlength=4)
                 assert counts[found[v, i, j]] == counts.max()
 
@@ -249,7 +302,7 @@ def test_tokens_of_objects_ask_for_masks():
             representation(name, 8)(random_patches(20))
 
 
-# -- proxies ---------------------------------------------------------------------------------------------------------------------
+# -- proxies ---------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=30), st.integers(1, 500))
@@ -264,7 +317,8 @@ def test_allocation_is_exact_proportional_and_never_zero(sizes, extra):
 
 
 def test_allocation_by_hand():
-    # 10 proxies: one each, the remaining 7 as 70 : 20 : 10 = 4.9, 1.4, 0.7 -> 4, 1, 0, and the two missing to .9 and .7
+    # 10 proxies: one each, the remaining 7 as 70 : 20 : 10 = 4.9, 1.4, 0.7 -> 4, 1, 0, and the two
+    # missing to .9 and .7
     assert allocate(torch.tensor([70, 20, 10]), 10).tolist() == [6, 2, 2]
     with pytest.raises(ValueError, match="not enough"):
         allocate(torch.tensor([5, 5, 5]), 2)
@@ -316,7 +370,9 @@ def test_a_proxy_is_the_mean_of_its_patches_plus_its_position():
     for k in range(40):
         mine = tokens.source == k
         center = patches.centers[mine].mean(0)
-        expected = height_rope(patches.features[mine].mean(0)[None], center[2:]) + module.fourier(center[None, :2])
+        expected = height_rope(patches.features[mine].mean(0)[None], center[2:]) + module.fourier(
+            center[None, :2]
+        )
         assert_close(tokens.features[k], expected[0], atol=1e-5, rtol=1e-5)
         assert_close(tokens.centers[k], center, atol=1e-5, rtol=1e-5)
 
@@ -331,11 +387,15 @@ def test_more_groups_than_proxies_share_and_a_warning_says_so(budget):
 def test_points_in_one_place_still_fill_every_cluster():
     points, group = torch.zeros(12, 3), torch.tensor([0] * 6 + [1] * 6)
     cluster = kmeans(points, group, torch.tensor([6, 2]))
-    assert sorted(cluster[:6].tolist()) == [0, 1, 2, 3, 4, 5] and set(cluster[6:].tolist()) == {6, 7}
+    assert sorted(cluster[:6].tolist()) == [0, 1, 2, 3, 4, 5] and set(cluster[6:].tolist()) == {
+        6,
+        7,
+    }
 
 
 def test_breadth_first_by_hand():
-    # a line 0-1-2 near the origin, and far away a pair 3-4 that one neighbour each does not connect to it
+    # a line 0-1-2 near the origin, and far away a pair 3-4 that one neighbour each does not connect
+    # to it
     centers = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [2.1, 0, 0], [50.0, 0, 0], [49.5, 0, 0]])
     assert breadth_first(centers, torch.tensor([1.1, 0.0, 0.0]), 1).tolist() == [1, 0, 2, 4, 3]
 
@@ -361,7 +421,7 @@ def test_proxy_options_that_make_no_sense_are_refused(wrong):
         Proxies(8, **wrong)
 
 
-# -- objects ---------------------------------------------------------------------------------------------------------------------
+# -- objects ---------------------------------------------------------------------------------------
 
 
 def test_object_tokens_equal_a_plain_loop_and_leave_the_background_out():
@@ -371,7 +431,9 @@ def test_object_tokens_equal_a_plain_loop_and_leave_the_background_out():
     for k in range(4):
         mine = patches.segments == k + 1
         center = patches.centers[mine].mean(0)
-        expected = height_rope(patches.features[mine].mean(0)[None], center[2:]) + module.fourier(center[None, :2])
+        expected = height_rope(patches.features[mine].mean(0)[None], center[2:]) + module.fourier(
+            center[None, :2]
+        )
         assert_close(tokens.features[k], expected[0], atol=1e-5, rtol=1e-5)
 
 

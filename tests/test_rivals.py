@@ -30,13 +30,19 @@ def made(tmp_path_factory) -> Path:
         corpus.make_corpus(folder / "corpus", rooms=12, views=2, workers=1, pairs=0.8, quiet=True)
     make_cache(folder / "cache", corpus.Corpus(folder / "corpus"), quiet=True)
     torch.manual_seed(0)
-    save_weights(LeoVL("nano", FeatureCache(folder / "cache").options["channels"]), folder / "d1.safetensors", {})
+    save_weights(
+        LeoVL("nano", FeatureCache(folder / "cache").options["channels"]),
+        folder / "d1.safetensors",
+        {},
+    )
     return folder
 
 
 def compare(made: Path, out: str, methods=METHODS, **options) -> dict:
     where = made / "corpus", made / "cache", made / "d1.safetensors", made / out
-    return rivals(*where, methods, **{"seeds": 2, "steps": 2, "questions": 6, "quiet": True} | options)
+    return rivals(
+        *where, methods, **{"seeds": 2, "steps": 2, "questions": 6, "quiet": True} | options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +52,49 @@ def table(made) -> dict:
 
 def test_every_method_is_asked_the_same(made, table):
     runs = {f: json.loads(f.read_text()) for f in (made / "runs").glob("*-?.json")}
-    assert sorted(f.stem for f in runs) == ["baseline-0", "scenedpo-0", "scenedpo-1", "sft-0", "sft-1"]
-    asked = [{k: [room for room, _ in some] for k, some in run["values"].items()} for run in runs.values()]
+    assert sorted(f.stem for f in runs) == [
+        "baseline-0",
+        "scenedpo-0",
+        "scenedpo-1",
+        "sft-0",
+        "sft-1",
+    ]
+    asked = [
+        {k: [room for room, _ in some] for k, some in run["values"].items()}
+        for run in runs.values()
+    ]
     assert all(a == asked[0] for a in asked)
-    names = {"EM, scannet", "EM-R, rscan", "EM, reversed", "EM, novel", "EM, wrong scene", "hallucination"}
-    names |= {"pair accuracy, edits", "invariance, edits elsewhere", "scene contrast, random", "answer contrast, random"}
-    assert names <= set(asked[0]) and len(asked[0]["EM, scannet"]) == len(asked[0]["EM, wrong scene"]) == 6
+    names = {
+        "EM, scannet",
+        "EM-R, rscan",
+        "EM, reversed",
+        "EM, novel",
+        "EM, wrong scene",
+        "hallucination",
+    }
+    names |= {
+        "pair accuracy, edits",
+        "invariance, edits elsewhere",
+        "scene contrast, random",
+        "answer contrast, random",
+    }
+    assert (
+        names <= set(asked[0])
+        and len(asked[0]["EM, scannet"]) == len(asked[0]["EM, wrong scene"]) == 6
+    )
     for method in METHODS:
         for row in table["results"][method]["measures"].values():
-            assert len(row["seeds"]) == (1 if method == "baseline" else 2) and ("gain" in row) == (method != "baseline")
+            assert len(row["seeds"]) == (1 if method == "baseline" else 2) and ("gain" in row) == (
+                method != "baseline"
+            )
 
 
 def test_nothing_that_is_asked_was_learned_from(made, table):
-    learned = {name.split("-")[0] for p in load_pairs(made / "runs" / "pairs.jsonl") for name in (p.example.scene, p.negative)}
+    learned = {
+        name.split("-")[0]
+        for p in load_pairs(made / "runs" / "pairs.jsonl")
+        for name in (p.example.scene, p.negative)
+    }
     values = json.loads((made / "runs" / "baseline-0.json").read_text())["values"]
     assert learned and all(name.startswith("scannet") for name in learned)
     assert learned.isdisjoint(room for some in values.values() for room, _ in some)
@@ -68,7 +104,9 @@ def test_nothing_that_is_asked_was_learned_from(made, table):
 def test_what_is_there_is_not_done_again_and_other_settings_are_refused(made, table, monkeypatch):
     monkeypatch.setattr("leovl_mini.rivals.prefer", None)  # would fail if it were called
     (made / "runs" / "rivals.json").unlink()
-    assert json.dumps(compare(made, "runs")) == json.dumps(table)  # as text: without an interval there is NaN, which equals nothing
+    assert json.dumps(compare(made, "runs")) == json.dumps(
+        table
+    )  # as text: without an interval there is NaN, which equals nothing
     assert (made / "runs" / "rivals.json").read_text() == json.dumps(table) + "\n"
     with pytest.raises(FileExistsError, match="other settings"):
         compare(made, "runs", steps=3)
@@ -83,16 +121,23 @@ def test_weights_and_curves_of_a_run(made, table):
     assert [row["step"] for row in run["dynamics"]] == [0, 1, 2] and len(run["losses"]) == 2
     weights = made / "runs" / "scenedpo-1.safetensors"
     start, trained = load_weights(made / "d1.safetensors"), load_weights(weights)
-    assert notes(weights)["method"] == "scenedpo" and "--beta 0.5 --seed 1" in notes(weights)["command"]
+    assert (
+        notes(weights)["method"] == "scenedpo"
+        and "--beta 0.5 --seed 1" in notes(weights)["command"]
+    )
     assert not torch.equal(start.language.lm_head.weight, trained.language.lm_head.weight)
     assert torch.equal(start.projector[1].weight, trained.projector[1].weight)
-    assert not [f for f in (made / "runs").iterdir() if f.suffix == ".checkpoint" or "progress" in f.name]
+    assert not [
+        f for f in (made / "runs").iterdir() if f.suffix == ".checkpoint" or "progress" in f.name
+    ]
 
 
 def test_a_killed_run_goes_on(made, table, monkeypatch):
     pairs, seen = load_pairs(made / "runs" / "pairs.jsonl"), FeatureCache(made / "cache").scene
     options = {"steps": 3, "held": pairs[:2], "quiet": True}
-    _, unbroken = prefer(made / "d1.safetensors", pairs, seen, made / "unbroken.safetensors", **options)
+    _, unbroken = prefer(
+        made / "d1.safetensors", pairs, seen, made / "unbroken.safetensors", **options
+    )
     with monkeypatch.context() as patch:
         patch.setattr("leovl_mini.rivals.save_weights", lambda *_: 1 / 0)  # killed at the very end
         with pytest.raises(ZeroDivisionError):
@@ -100,7 +145,9 @@ def test_a_killed_run_goes_on(made, table, monkeypatch):
     assert (made / "killed.checkpoint").exists()
     with pytest.raises(CaptureError, match="is of another run"):
         prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", "grpo", **options)
-    _, resumed = prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options)
+    _, resumed = prefer(
+        made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options
+    )
     curves = [[{**row, "minutes": 0} for row in run["dynamics"]] for run in (unbroken, resumed)]
     assert resumed["losses"] == unbroken["losses"] and curves[0] == curves[1]
 
@@ -109,9 +156,19 @@ def test_a_run_without_curves_is_not_continued_by_another_method(made, table, mo
     pairs, seen = load_pairs(made / "runs" / "pairs.jsonl"), FeatureCache(made / "cache").scene
     monkeypatch.setattr("leovl_mini.rivals.save_weights", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        prefer(made / "d1.safetensors", pairs, seen, made / "plain.safetensors", steps=1, quiet=True)
+        prefer(
+            made / "d1.safetensors", pairs, seen, made / "plain.safetensors", steps=1, quiet=True
+        )
     with pytest.raises(CaptureError, match="is of another run .*scenedpo.*, now .*grpo"):
-        prefer(made / "d1.safetensors", pairs, seen, made / "plain.safetensors", "grpo", steps=1, quiet=True)
+        prefer(
+            made / "d1.safetensors",
+            pairs,
+            seen,
+            made / "plain.safetensors",
+            "grpo",
+            steps=1,
+            quiet=True,
+        )
 
 
 def test_means_over_seeds_and_gains_over_the_baseline():
@@ -122,8 +179,16 @@ def test_means_over_seeds_and_gains_over_the_baseline():
         for s, v in enumerate(some)
     ]
     row = summarised(runs)["sft"]["measures"]["EM"]
-    assert row["mean"] == pytest.approx(5 / 6, abs=1e-4) and row["seeds"] == [0.6667, 1.0] and row["questions"] == 3
-    assert row["gain"]["mean"] == pytest.approx(0.5) and row["gain"]["low"] == 0 and row["gain"]["high"] == 0.75
+    assert (
+        row["mean"] == pytest.approx(5 / 6, abs=1e-4)
+        and row["seeds"] == [0.6667, 1.0]
+        and row["questions"] == 3
+    )
+    assert (
+        row["gain"]["mean"] == pytest.approx(0.5)
+        and row["gain"]["low"] == 0
+        and row["gain"]["high"] == 0.75
+    )
     assert row["low"] == 0.75 and row["high"] == 1
 
 
@@ -139,16 +204,26 @@ def test_wrong_scenes_and_hallucinations_by_hand(made, table, monkeypatch):
     monkeypatch.setattr("leovl_mini.rivals.predict", always_yes)
     monkeypatch.setattr("leovl_mini.rivals.contrast_log_probs", lambda *_: torch.zeros(3, 0))
     values = measure(
-        LeoVL("nano", channels=8), FeatureCache(made / "cache").scene, {"absent": absent, "scannet": examples}, [], "scannet"
+        LeoVL("nano", channels=8),
+        FeatureCache(made / "cache").scene,
+        {"absent": absent, "scannet": examples},
+        [],
+        "scannet",
     )
-    assert all(v == 1 for _, v in values["hallucination"]) and len(values["hallucination"]) == len(absent)
+    assert all(v == 1 for _, v in values["hallucination"]) and len(values["hallucination"]) == len(
+        absent
+    )
     assert [v for _, v in values["EM, scannet"]] == [e.answers[0] == "yes" for e in examples]
     for name in shown[1].keys() & shown[2].keys():
-        assert not torch.equal(shown[1][name].centers[:9], shown[2][name].centers[:9])  # "wrong scene" shows another one
+        assert not torch.equal(
+            shown[1][name].centers[:9], shown[2][name].centers[:9]
+        )  # "wrong scene" shows another one
 
 
 def test_spread_takes_from_everywhere():
-    assert spread(range(10), 3) == [0, 4, 9] and spread(range(2), 5) == [0, 1] and spread([], 4) == []
+    assert (
+        spread(range(10), 3) == [0, 4, 9] and spread(range(2), 5) == [0, 1] and spread([], 4) == []
+    )
 
 
 def test_commands(made, table):
@@ -161,8 +236,16 @@ def test_commands(made, table):
     assert result.exit_code == 0 and "sft" in result.output and "hallucination" in result.output
     one = ["--out", made / "one.safetensors", "--method", "grpo", "--steps", 1]
     result = run("prefer", made / "runs" / "pairs.jsonl", *where, *one)
-    assert result.exit_code == 0 and "1 steps" in result.output and load_weights(made / "one.safetensors").trained
+    assert (
+        result.exit_code == 0
+        and "1 steps" in result.output
+        and load_weights(made / "one.safetensors").trained
+    )
     result = run("card", made / "one.safetensors", "one", "--out", made / "shelf")
     card = (made / "shelf" / "one.md").read_text()
-    assert result.exit_code == 0 and "\nPAIRS: " in card and '--method "grpo" --steps 1 --rate 0.0005 --beta 0.5 --seed 0`' in card
+    assert (
+        result.exit_code == 0
+        and "\nPAIRS: " in card
+        and '--method "grpo" --steps 1 --rate 0.0005 --beta 0.5 --seed 0`' in card
+    )
     assert "grpo" in RIVALS and notes(made / "one.safetensors")["method"] == "grpo"

@@ -14,7 +14,9 @@ from leovl_mini.scene import CaptureError, Object, Scene, check_intrinsics, chec
 K = np.array([[50.0, 0, 31.5], [0, 52, 23.5], [0, 0, 1]])
 SIZE = 48, 64  # height, width
 TURN = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
-rotations = arrays(float, 3, elements=st.floats(-3, 3)).map(lambda v: Rotation.from_rotvec(v).as_matrix())
+rotations = arrays(float, 3, elements=st.floats(-3, 3)).map(
+    lambda v: Rotation.from_rotvec(v).as_matrix()
+)
 
 
 def changed(matrix: np.ndarray, at: tuple[int, int], value: float) -> np.ndarray:
@@ -30,11 +32,15 @@ def test_integer_depth_becomes_metres_and_0_and_65535_become_none():
 
 
 def test_signed_depth_below_zero_becomes_none():
-    np.testing.assert_array_equal(clean_depth(np.array([[-5, 2000]], dtype=np.int32), 1000.0), [[0, 2]])
+    np.testing.assert_array_equal(
+        clean_depth(np.array([[-5, 2000]], dtype=np.int32), 1000.0), [[0, 2]]
+    )
 
 
 def test_float_depth_keeps_65535_and_loses_everything_that_is_no_distance():
-    depth = clean_depth(np.array([[np.nan, np.inf, -np.inf, -1, 0, 2.5, 65535]], dtype=np.float32), 1.0)
+    depth = clean_depth(
+        np.array([[np.nan, np.inf, -np.inf, -1, 0, 2.5, 65535]], dtype=np.float32), 1.0
+    )
     np.testing.assert_array_equal(depth, [[0, 0, 0, 0, 0, 2.5, 65535]])
 
 
@@ -44,7 +50,9 @@ def test_cleaned_depth_is_always_finite_and_never_negative(raw):
     assert np.isfinite(depth).all() and (depth >= 0).all()
 
 
-@pytest.mark.parametrize("matrix", [K, np.pad(K, (0, 1)), changed(K, (0, 1), 0.3)], ids=["3x3", "4x4", "skewed"])
+@pytest.mark.parametrize(
+    "matrix", [K, np.pad(K, (0, 1)), changed(K, (0, 1), 0.3)], ids=["3x3", "4x4", "skewed"]
+)
 def test_a_good_camera_matrix_comes_back_as_3x3_float32(matrix):
     checked = check_intrinsics(matrix, SIZE, "K.txt")
     assert checked.dtype == np.float32
@@ -75,14 +83,18 @@ def test_a_bad_camera_matrix_is_refused(matrix, message):
         check_intrinsics(matrix, SIZE, "K.txt")
 
 
-@pytest.mark.parametrize("rotation", [changed(TURN, (0, 0), TURN[0, 0] + 4e-4), TURN.round(4), TURN * (1 + 2e-4)])
+@pytest.mark.parametrize(
+    "rotation", [changed(TURN, (0, 0), TURN[0, 0] + 4e-4), TURN.round(4), TURN * (1 + 2e-4)]
+)
 def test_a_pose_as_exact_as_real_files_are_becomes_rigid(rotation):
     pose = check_pose(moved(rotation, [1, 2, 3]), "pose").astype(float)
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-6)
     np.testing.assert_allclose(pose, moved(TURN, [1, 2, 3]), atol=4e-4)
 
 
-@given(rotations, arrays(float, (3, 3), elements=st.floats(-2.8e-4, 2.8e-4)))  # at most 2 sqrt(3) 2.8e-4 < 1e-3 off orthonormal
+@given(
+    rotations, arrays(float, (3, 3), elements=st.floats(-2.8e-4, 2.8e-4))
+)  # at most 2 sqrt(3) 2.8e-4 < 1e-3 off orthonormal
 def test_any_rotation_with_a_little_noise_becomes_rigid_and_stays_where_it_was(rotation, noise):
     pose = check_pose(moved(rotation + noise), "pose").astype(float)
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-6)
@@ -109,9 +121,20 @@ def test_a_pose_that_is_not_rigid_is_refused(pose, message):
 def test_moving_a_scene_moves_every_tensor_and_keeps_the_rest():
     zeros = torch.zeros(2, 3, 4)
     views = {"rgb": torch.zeros(2, 3, 4, 3).byte(), "depth": zeros, "instances": zeros.int()}
-    cameras = {"intrinsics": torch.eye(3).repeat(2, 1, 1), "camera_to_world": torch.eye(4).repeat(2, 1, 1)}
+    cameras = {
+        "intrinsics": torch.eye(3).repeat(2, 1, 1),
+        "camera_to_world": torch.eye(4).repeat(2, 1, 1),
+    }
     box = Object(1, "box", (0.0, 0.0, 0.5), (1.0, 1.0, 1.0))
-    scene = Scene(**views, **cameras, objects=[box], name="room", frame_names=["a", "b"], dropped={"lost pose": 1}, notes=["n"])
+    scene = Scene(
+        **views,
+        **cameras,
+        objects=[box],
+        name="room",
+        frame_names=["a", "b"],
+        dropped={"lost pose": 1},
+        notes=["n"],
+    )
     there = scene.to("meta")  # a device that every machine has
     for name in [*views, *cameras, "world_from_capture"]:
         assert getattr(there, name).device.type == "meta", name

@@ -42,7 +42,9 @@ def model() -> LeoVL:
 def seen(name: str) -> SceneInput:
     """A scene of random tokens, of a size that its name says."""
     size = int(name)
-    return SceneInput(random_tokens(size, 8, seed=size), torch.zeros(size, 2, dtype=torch.long), [], name)
+    return SceneInput(
+        random_tokens(size, 8, seed=size), torch.zeros(size, 2, dtype=torch.long), [], name
+    )
 
 
 def asked(number: int, scene: str, kind: str, question: str, *answers: str, **fields) -> Example:
@@ -50,20 +52,58 @@ def asked(number: int, scene: str, kind: str, question: str, *answers: str, **fi
 
 
 PAIRS = [
-    Pair(asked(0, "7", "colour", "Which colour is the sofa?", "red"), "blue", "same kind", "11", "random"),
-    Pair(asked(1, "7", "count", "How many chairs are there?", "2", "two"), "3", "own generation", "9", "presupposition"),
-    Pair(asked(2, "12", "place", "Where is the mug?", "on the table"), "under the bed", "same kind", "5", "edit"),
-    Pair(asked(3, "9", "coordinates", "Where is the lamp?", "x 1.5, y -0.5"), "x -2.0, y 0.5", "same kind", "7", "random"),
     Pair(
-        asked(4, "5", "situated", "Where is the bed?", "left", situation="By the door.", position=[1.0, 0.5, 0.0], heading=0.3),
-        "right", "same kind", "12", "random",
+        asked(0, "7", "colour", "Which colour is the sofa?", "red"),
+        "blue",
+        "same kind",
+        "11",
+        "random",
     ),
-]  # fmt: skip
+    Pair(
+        asked(1, "7", "count", "How many chairs are there?", "2", "two"),
+        "3",
+        "own generation",
+        "9",
+        "presupposition",
+    ),
+    Pair(
+        asked(2, "12", "place", "Where is the mug?", "on the table"),
+        "under the bed",
+        "same kind",
+        "5",
+        "edit",
+    ),
+    Pair(
+        asked(3, "9", "coordinates", "Where is the lamp?", "x 1.5, y -0.5"),
+        "x -2.0, y 0.5",
+        "same kind",
+        "7",
+        "random",
+    ),
+    Pair(
+        asked(
+            4,
+            "5",
+            "situated",
+            "Where is the bed?",
+            "left",
+            situation="By the door.",
+            position=[1.0, 0.5, 0.0],
+            heading=0.3,
+        ),
+        "right",
+        "same kind",
+        "12",
+        "random",
+    ),
+]
 
 
 def whole(model: LeoVL, pairs=PAIRS, **options) -> PairBatch:
     """Pairs as a batch without augmentation."""
-    return PairLessons(model, seen, pairs, turn=False, plain=1.0, **options).collect(pairs, [np.random.default_rng(0)] * len(pairs))
+    return PairLessons(model, seen, pairs, turn=False, plain=1.0, **options).collect(
+        pairs, [np.random.default_rng(0)] * len(pairs)
+    )
 
 
 def moved_weights(model: LeoVL, size: float = 0.02) -> LeoVL:
@@ -75,26 +115,42 @@ def moved_weights(model: LeoVL, size: float = 0.02) -> LeoVL:
     return model
 
 
-# -- log-probabilities -------------------------------------------------------------------------------------------------------------
+# -- log-probabilities -----------------------------------------------------------------------------
 
 
 def by_transformers(model: LeoVL, scene, example: Example, answer: str) -> Tensor:
-    """log π as transformers computes it for one plain sequence: minus the mean loss, times the number of words and the end."""
+    """log π as transformers computes it for one plain sequence: minus the mean loss, times the
+    number of words and the end.
+    """
     turn = encode(example, model.tokenizer, model.prompt_style, answer)
-    before, words = model.embed_prompt(scene), model.embed_words(torch.tensor(turn.ids), turn.places)
+    before, words = (
+        model.embed_prompt(scene),
+        model.embed_words(torch.tensor(turn.ids), turn.places),
+    )
     labels = torch.full((len(before) + len(turn.ids),), -100)
     labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
     positions = model.positions(len(before) - len(scene), len(scene), len(words))[None]
-    loss = model.language(inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]).loss
+    loss = model.language(
+        inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]
+    ).loss
     return -loss * (len(turn.ids) - turn.answer_start)
 
 
 @torch.no_grad()
 def test_log_probs_are_sums_over_words_of_separate_sequences(model):
     rows = [
-        [by_transformers(model, seen(p.example.scene).tokens, p.example, p.example.answers[0]) for p in PAIRS],
-        [by_transformers(model, seen(p.example.scene).tokens, p.example, p.rejected) for p in PAIRS],
-        [by_transformers(model, seen(p.negative).tokens, p.example, p.example.answers[0]) for p in PAIRS],
+        [
+            by_transformers(model, seen(p.example.scene).tokens, p.example, p.example.answers[0])
+            for p in PAIRS
+        ],
+        [
+            by_transformers(model, seen(p.example.scene).tokens, p.example, p.rejected)
+            for p in PAIRS
+        ],
+        [
+            by_transformers(model, seen(p.negative).tokens, p.example, p.example.answers[0])
+            for p in PAIRS
+        ],
     ]
     assert_close(pair_log_probs(model, whole(model)), torch.tensor(rows), atol=2e-4, rtol=0)
 
@@ -109,12 +165,17 @@ def test_a_pair_in_a_batch_is_as_alone(model):
 @torch.no_grad()
 def test_a_longer_answer_costs_more(model):
     """A mean over words would not fall with every word that is added."""
-    turns = [[encode(PAIRS[0].example, model.tokenizer, answer=a) for a in ("red", "red red", "red red red")]]
+    turns = [
+        [
+            encode(PAIRS[0].example, model.tokenizer, answer=a)
+            for a in ("red", "red red", "red red red")
+        ]
+    ]
     found = sequence_log_probs(model, [seen("7").tokens], turns)
     assert found.dtype == torch.float32 and (found.diff() < -1).all()
 
 
-# -- the loss ----------------------------------------------------------------------------------------------------------------------
+# -- the loss --------------------------------------------------------------------------------------
 
 
 def log_sigmoid(x: float) -> float:
@@ -122,11 +183,15 @@ def log_sigmoid(x: float) -> float:
 
 
 def random_log_probs(columns: int = 4) -> tuple[Tensor, Tensor]:
-    return tuple(-5 * torch.rand(3, columns, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    return tuple(
+        -5 * torch.rand(3, columns, generator=torch.Generator().manual_seed(s)) for s in (0, 1)
+    )
 
 
 def test_the_loss_is_the_formula():
-    """log π, log π_ref of (a✓,s✓), (a✗,s✓), (a✓,s✗) for two pairs; Δ = (.5, -1, -.5) and (-1, 0, 1)."""
+    """log π, log π_ref of (a✓,s✓), (a✗,s✓), (a✓,s✗) for two pairs; Δ = (.5, -1, -.5) and (-1, 0,
+    1).
+    """
     policy = torch.tensor([[-1.0, -3.0], [-3.0, -2.0], [-2.5, -1.0]])
     reference = torch.tensor([[-1.5, -2.0], [-2.0, -2.0], [-2.0, -2.0]])
     first = -1.5 * log_sigmoid(0.2 * 1.5) - 0.7 * log_sigmoid(0.4 * 1.0) + 0.3 * 1.0
@@ -134,10 +199,12 @@ def test_the_loss_is_the_formula():
     found = scenedpo_loss(policy, reference, beta_a=0.2, beta_s=0.4, w_a=1.5, w_s=0.7, w_nll=0.3)
     assert_close(found, torch.tensor((first + second) / 2))
     assert_close(
-        scenedpo_loss(policy, reference, 0.2, 0.4, 1.0, 0.0, 0.0), torch.tensor(-(log_sigmoid(0.3) + log_sigmoid(-0.2)) / 2)
+        scenedpo_loss(policy, reference, 0.2, 0.4, 1.0, 0.0, 0.0),
+        torch.tensor(-(log_sigmoid(0.3) + log_sigmoid(-0.2)) / 2),
     )
     assert_close(
-        scenedpo_loss(policy, reference, 0.2, 0.4, 0.0, 1.0, 0.0), torch.tensor(-(log_sigmoid(0.4) + log_sigmoid(-0.8)) / 2)
+        scenedpo_loss(policy, reference, 0.2, 0.4, 0.0, 1.0, 0.0),
+        torch.tensor(-(log_sigmoid(0.4) + log_sigmoid(-0.8)) / 2),
     )
     assert_close(scenedpo_loss(policy, reference, 0.2, 0.4, 0.0, 0.0, 1.0), torch.tensor(2.0))
 
@@ -146,7 +213,9 @@ def test_the_loss_is_the_formula():
 def test_both_contrasts_start_at_log_2(model, beta_a, beta_s):
     reference, batch = Reference(model), whole(model)
     for weights in ({"w_a": 1.0, "w_s": 0.0}, {"w_a": 0.0, "w_s": 1.0}):
-        loss = preference_loss(model, batch, reference, beta_a=beta_a, beta_s=beta_s, w_nll=0.0, **weights)
+        loss = preference_loss(
+            model, batch, reference, beta_a=beta_a, beta_s=beta_s, w_nll=0.0, **weights
+        )
         assert_close(loss, torch.tensor(math.log(2)), atol=1e-6, rtol=0)
 
 
@@ -161,16 +230,29 @@ def test_extreme_margins_neither_overflow_nor_vanish():
 def test_beta_widens_every_margin():
     better, worse = torch.tensor([[-1.0], [-3.0], [-4.0]]), torch.tensor([[-4.0], [-3.0], [-1.0]])
     for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)):
-        losses = {b: [scenedpo_loss(p, torch.full((3, 1), -2.0), b, b, *weights) for p in (better, worse)] for b in (0.0, 0.1, 1.0)}
-        assert losses[1.0][0] < losses[0.1][0] < losses[0.0][0] == losses[0.0][1] < losses[0.1][1] < losses[1.0][1]
+        losses = {
+            b: [scenedpo_loss(p, torch.full((3, 1), -2.0), b, b, *weights) for p in (better, worse)]
+            for b in (0.0, 0.1, 1.0)
+        }
+        assert (
+            losses[1.0][0]
+            < losses[0.1][0]
+            < losses[0.0][0]
+            == losses[0.0][1]
+            < losses[0.1][1]
+            < losses[1.0][1]
+        )
 
 
-@pytest.mark.parametrize("weights, signs", [
-    ((1.0, 0.0, 0.0), (-1, 1, 0)),  # answer contrast
-    ((0.0, 1.0, 0.0), (-1, 0, 1)),  # scene contrast
-    ((0.0, 0.0, 1.0), (-1, 0, 0)),  # L_NLL
-    ((1.0, 1.0, 1.0), (-1, 1, 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "weights, signs",
+    [
+        ((1.0, 0.0, 0.0), (-1, 1, 0)),  # answer contrast
+        ((0.0, 1.0, 0.0), (-1, 0, 1)),  # scene contrast
+        ((0.0, 0.0, 1.0), (-1, 0, 0)),  # L_NLL
+        ((1.0, 1.0, 1.0), (-1, 1, 1)),
+    ],
+)
 def test_the_right_answer_in_the_right_scene_rises_and_the_others_fall(weights, signs):
     policy, reference = random_log_probs()
     policy.requires_grad_()
@@ -184,12 +266,18 @@ def test_gradients_are_those_of_the_formula():
     policy.requires_grad_()
     scenedpo_loss(policy, reference, 0.1, 0.3).backward()
     right, wrong_answer, wrong_scene = (policy - reference).detach()
-    a, s = 0.1 * torch.sigmoid(-0.1 * (right - wrong_answer)), 0.3 * torch.sigmoid(-0.3 * (right - wrong_scene))
+    a, s = (
+        0.1 * torch.sigmoid(-0.1 * (right - wrong_answer)),
+        0.3 * torch.sigmoid(-0.3 * (right - wrong_scene)),
+    )
     assert_close(policy.grad, torch.stack([-a - s - 1, a, s]))
 
 
 def test_the_same_scene_twice_teaches_nothing(model):
-    reference, same = Reference(model), [dataclasses.replace(p, negative=p.example.scene) for p in PAIRS]
+    reference, same = (
+        Reference(model),
+        [dataclasses.replace(p, negative=p.example.scene) for p in PAIRS],
+    )
     moved_weights(model)
     for pairs, some in ((same, False), (PAIRS, True)):
         model.zero_grad()
@@ -201,15 +289,23 @@ def test_the_same_scene_twice_teaches_nothing(model):
 def test_methods_are_weights_of_one_loss(model):
     reference, batch = Reference(model), whole(model)
     moved_weights(model)
-    answer, scene, nll = (preference_loss(model, batch, reference, w_a=a, w_s=s, w_nll=n) for a, s, n in torch.eye(3).tolist())
-    sums = {"sft": nll, "answer dpo": answer + nll, "no nll": answer + scene, "scenedpo": answer + scene + nll}
+    answer, scene, nll = (
+        preference_loss(model, batch, reference, w_a=a, w_s=s, w_nll=n)
+        for a, s, n in torch.eye(3).tolist()
+    )
+    sums = {
+        "sft": nll,
+        "answer dpo": answer + nll,
+        "no nll": answer + scene,
+        "scenedpo": answer + scene + nll,
+    }
     assert set(sums) | {"grpo"} == set(METHODS)
     for method, total in sums.items():
         assert_close(preference_loss(model, batch, reference, **METHODS[method]), total)
     assert_close(sft_loss(model, batch), nll)
 
 
-# -- the reference -----------------------------------------------------------------------------------------------------------------
+# -- the reference ---------------------------------------------------------------------------------
 
 
 def test_the_reference_stays_while_the_policy_learns(model):
@@ -217,7 +313,9 @@ def test_the_reference_stays_while_the_policy_learns(model):
     before = pair_log_probs(model, batch).detach()
     moved_weights(model)
     assert_close(reference(batch), before, atol=1e-5, rtol=0)
-    assert (pair_log_probs(model, batch) - before).abs().min() > 1e-3 and not reference(batch).requires_grad
+    assert (pair_log_probs(model, batch) - before).abs().min() > 1e-3 and not reference(
+        batch
+    ).requires_grad
 
 
 def test_projector_and_positions_are_frozen(model):
@@ -254,7 +352,9 @@ def test_a_remembered_reference_is_the_one_computed_on_the_fly(model):
     moved_weights(model)
     for step in range(4):  # the fourth step has met all pairs before
         batch = unchanged.batch(step)
-        assert_close(remembered(batch), fresh(dataclasses.replace(batch, numbers=None)), atol=1e-4, rtol=0)
+        assert_close(
+            remembered(batch), fresh(dataclasses.replace(batch, numbers=None)), atol=1e-4, rtol=0
+        )
     assert len(remembered.known) == len(PAIRS) and not fresh.known
     remembered.model = None  # nothing is computed any more
     assert remembered(unchanged.batch(9)).shape == (3, 3)
@@ -267,14 +367,27 @@ def test_augmented_pairs_are_not_remembered(model, options):
     assert lessons.batch(0).numbers is None and not reference.known
 
 
-# -- batches -----------------------------------------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------
 
 
 def test_a_batch_holds_the_right_scenes_and_then_the_wrong_ones(model):
     batch = whole(model)
-    assert [len(s) for s in batch.scenes] == [7, 7, 12, 9, 5, 11, 9, 5, 7, 12] and batch.answers == 5
+    assert [len(s) for s in batch.scenes] == [
+        7,
+        7,
+        12,
+        9,
+        5,
+        11,
+        9,
+        5,
+        7,
+        12,
+    ] and batch.answers == 5
     texts = [[answer_text(model, t) for t in turns] for turns in batch.turns]
-    assert texts == [[p.example.answers[0], p.rejected] for p in PAIRS] + [[p.example.answers[0]] for p in PAIRS]
+    assert texts == [[p.example.answers[0], p.rejected] for p in PAIRS] + [
+        [p.example.answers[0]] for p in PAIRS
+    ]
 
 
 def test_batches_depend_on_seed_and_step_alone_and_parts_make_the_whole(model):
@@ -287,9 +400,20 @@ def test_batches_depend_on_seed_and_step_alone_and_parts_make_the_whole(model):
     assert [len(p.examples) for p in parts] == [2, 1]
     order = [0, 2, 1, 3, 5, 4]  # every second pair; then the wrong scenes
     rejoined = [[*p.scenes[: p.answers]] for p in parts] + [[*p.scenes[p.answers :]] for p in parts]
-    assert all(torch.equal(s.centers, a.scenes[i].centers) for s, i in zip(sum(rejoined, []), order, strict=True))
-    epoch = [e.id for step in range(5) for e in PairLessons(model, seen, PAIRS, rooms=2).batch(step).examples]
-    assert sorted(epoch[:5]) == sorted(epoch[5:]) == [p.example.id for p in sorted(PAIRS, key=lambda p: p.example.id)]
+    assert all(
+        torch.equal(s.centers, a.scenes[i].centers)
+        for s, i in zip(sum(rejoined, []), order, strict=True)
+    )
+    epoch = [
+        e.id
+        for step in range(5)
+        for e in PairLessons(model, seen, PAIRS, rooms=2).batch(step).examples
+    ]
+    assert (
+        sorted(epoch[:5])
+        == sorted(epoch[5:])
+        == [p.example.id for p in sorted(PAIRS, key=lambda p: p.example.id)]
+    )
 
 
 def centers(batch: PairBatch) -> list[Tensor]:
@@ -301,13 +425,21 @@ def test_both_scenes_and_all_coordinates_turn_together(model):
     for step in range(12):
         batch = lessons.batch(step)
         right, wrong = (c[0, :2] for c in centers(batch))
-        quarters = next(q for q in range(4) if torch.allclose(rotated(seen("9").tokens.centers[0, :2], q), right))
+        quarters = next(
+            q
+            for q in range(4)
+            if torch.allclose(rotated(seen("9").tokens.centers[0, :2], q), right)
+        )
         assert_close(wrong, rotated(seen("7").tokens.centers[0, :2], quarters))
         accept, reject = (answer_text(model, t) for t in batch.turns[0])
         assert (
-            accept == ["x 1.5, y -0.5", "x 0.5, y 1.5", "x -1.5, y 0.5", "x -0.5, y -1.5"][quarters] == batch.examples[0].answers[0]
+            accept
+            == ["x 1.5, y -0.5", "x 0.5, y 1.5", "x -1.5, y 0.5", "x -0.5, y -1.5"][quarters]
+            == batch.examples[0].answers[0]
         )
-        assert reject == ["x -2.0, y 0.5", "x -0.5, y -2.0", "x 2.0, y -0.5", "x 0.5, y 2.0"][quarters]
+        assert (
+            reject == ["x -2.0, y 0.5", "x -0.5, y -2.0", "x 2.0, y -0.5", "x 0.5, y 2.0"][quarters]
+        )
         turned.add(quarters)
     assert turned == {0, 1, 2, 3}
 
@@ -317,7 +449,7 @@ def rotated(point: Tensor, quarters: int) -> Tensor:
     return torch.stack([(x, y), (-y, x), (-x, -y), (y, -x)][quarters])
 
 
-# -- post-training -----------------------------------------------------------------------------------------------------------------
+# -- post-training ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -334,14 +466,30 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, method, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(PairLessons, "batch", batch)
-            losses = post_train(model, PAIRS, seen, method, 4, rate=1e-3, rooms=2, checkpoint=file, every=2, quiet=True, warmup=1)
+            losses = post_train(
+                model,
+                PAIRS,
+                seen,
+                method,
+                4,
+                rate=1e-3,
+                rooms=2,
+                checkpoint=file,
+                every=2,
+                quiet=True,
+                warmup=1,
+            )
         return model.state_dict(), losses, steps
 
     unbroken, losses, _ = run(tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken.safetensors", interrupt_at=3)
     broken, again, steps = run(tmp_path / "broken.safetensors")
-    assert steps == [2, 3] and losses == again and all(torch.equal(broken[k], v) for k, v in unbroken.items())
+    assert (
+        steps == [2, 3]
+        and losses == again
+        and all(torch.equal(broken[k], v) for k, v in unbroken.items())
+    )
     assert restore(tmp_path / "whole.safetensors", LeoVL("nano", channels=8)) == losses
 
 
@@ -349,7 +497,15 @@ def test_a_resumed_adapter_keeps_its_reference(tmp_path):
     def run(steps):
         model = tuned_with_lora()
         return model, post_train(
-            model, PAIRS, seen, "scenedpo", steps, 1e-2, 2, checkpoint=tmp_path / "lora.safetensors", quiet=True
+            model,
+            PAIRS,
+            seen,
+            "scenedpo",
+            steps,
+            1e-2,
+            2,
+            checkpoint=tmp_path / "lora.safetensors",
+            quiet=True,
         )
 
     _, first = run(2)
@@ -362,8 +518,14 @@ def test_a_resumed_adapter_keeps_its_reference(tmp_path):
 
 def test_scenedpo_widens_both_contrasts_and_sft_does_not_look(model):
     """Two scenes with the answers exchanged: what is learned must come from the scenes."""
-    questions = [asked(i, s, "colour", "Which colour is the sofa?", a) for i, (s, a) in enumerate([("7", "red"), ("12", "blue")])]
-    pairs = [Pair(questions[0], "blue", "same kind", "12", "edit"), Pair(questions[1], "red", "same kind", "7", "edit")]
+    questions = [
+        asked(i, s, "colour", "Which colour is the sofa?", a)
+        for i, (s, a) in enumerate([("7", "red"), ("12", "blue")])
+    ]
+    pairs = [
+        Pair(questions[0], "blue", "same kind", "12", "edit"),
+        Pair(questions[1], "red", "same kind", "7", "edit"),
+    ]
     options = {"rate": 3e-3, "rooms": 2, "augment": False, "quiet": True, "warmup": 2}
     post_train(model, pairs, seen, "scenedpo", 40, beta_a=1.0, beta_s=1.0, **options)
     after = contrasts(model, pairs, seen)["edit"]
@@ -371,7 +533,10 @@ def test_scenedpo_widens_both_contrasts_and_sft_does_not_look(model):
 
 
 def test_an_unknown_method_is_refused(model):
-    with pytest.raises(ValueError, match="unknown method 'ppo'; choose one of: sft, answer dpo, no nll, scenedpo, grpo"):
+    with pytest.raises(
+        ValueError,
+        match="unknown method 'ppo'; choose one of: sft, answer dpo, no nll, scenedpo, grpo",
+    ):
         post_train(model, PAIRS, seen, "ppo")
 
 
@@ -379,10 +544,12 @@ def test_an_unknown_method_is_refused(model):
 def test_a_step_runs_on_every_device(model, device):
     model.to(device)
     for method in METHODS:
-        assert all(math.isfinite(x) for x in post_train(model, PAIRS, seen, method, 1, rooms=3, quiet=True))
+        assert all(
+            math.isfinite(x) for x in post_train(model, PAIRS, seen, method, 1, rooms=3, quiet=True)
+        )
 
 
-# -- GRPO --------------------------------------------------------------------------------------------------------------------------
+# -- GRPO ------------------------------------------------------------------------------------------
 
 
 def test_cold_samples_are_the_greedy_answers(model):
@@ -391,7 +558,11 @@ def test_cold_samples_are_the_greedy_answers(model):
     cold = sample(model, scenes, turns, 3, seed=0, max_new_tokens=6, temperature=1e-5)
     greedy = [model.answers(s, [e], 6)[0] for s, e in zip(scenes, examples, strict=True)]
     assert [[answer_text(model, t) for t in row] for row in cold] == [[g] * 3 for g in greedy]
-    assert all(t.ids[: t.answer_start] == q.ids[: q.answer_start] for row, q in zip(cold, turns, strict=True) for t in row)
+    assert all(
+        t.ids[: t.answer_start] == q.ids[: q.answer_start]
+        for row, q in zip(cold, turns, strict=True)
+        for t in row
+    )
 
 
 def test_samples_follow_their_probabilities(model):
@@ -399,12 +570,18 @@ def test_samples_follow_their_probabilities(model):
     turn, tokens = encode(PAIRS[0].example, model.tokenizer), seen("7").tokens
     with torch.no_grad():
         model.language.get_output_embeddings().weight.mul_(4)  # a model that prefers some words
-        logits = model.language(inputs_embeds=model.embed(tokens, PAIRS[0].example),
-                                position_ids=model.positions(*lengths(model, tokens, turn))[None]).logits[0, -1]  # fmt: skip
+        logits = model.language(
+            inputs_embeds=model.embed(tokens, PAIRS[0].example),
+            position_ids=model.positions(*lengths(model, tokens, turn))[None],
+        ).logits[0, -1]
     drawn = sample(model, [tokens], [turn], 150, seed=0, max_new_tokens=1)[0]
-    counts = torch.bincount(torch.tensor([t.ids[t.answer_start] for t in drawn]), minlength=len(logits))
+    counts = torch.bincount(
+        torch.tensor([t.ids[t.answer_start] for t in drawn]), minlength=len(logits)
+    )
     share, word = logits.softmax(-1).max(-1)
-    assert 0.05 < share < 0.95 and float(counts[word] / 150) == pytest.approx(float(share), abs=0.12)
+    assert 0.05 < share < 0.95 and float(counts[word] / 150) == pytest.approx(
+        float(share), abs=0.12
+    )
     again = sample(model, [tokens], [turn], 150, seed=0, max_new_tokens=1)[0]
     assert drawn == again != sample(model, [tokens], [turn], 150, seed=1, max_new_tokens=1)[0]
 
@@ -417,14 +594,25 @@ def test_nothing_follows_the_end_of_a_sample(model):
     """A word that this model likes to say is made the end."""
     turn, tokens = encode(PAIRS[0].example, model.tokenizer), seen("7").tokens
     model.language.get_output_embeddings().weight.data.mul_(4)
-    liked = sample(model, [tokens], [turn], 1, seed=0, max_new_tokens=1, temperature=1e-5)[0][0].ids[-1]
+    liked = sample(model, [tokens], [turn], 1, seed=0, max_new_tokens=1, temperature=1e-5)[0][
+        0
+    ].ids[-1]
     model.tokenizer.eos_token = model.tokenizer.convert_ids_to_tokens(liked)
-    answers = [t.ids[t.answer_start :] for t in sample(model, [tokens], [turn], 24, seed=0, max_new_tokens=3)[0]]
-    assert {len(a) for a in answers} >= {1, 3} and all(liked not in a[:-1] and (a[-1] == liked or len(a) == 3) for a in answers)
+    answers = [
+        t.ids[t.answer_start :]
+        for t in sample(model, [tokens], [turn], 24, seed=0, max_new_tokens=3)[0]
+    ]
+    assert {len(a) for a in answers} >= {1, 3} and all(
+        liked not in a[:-1] and (a[-1] == liked or len(a) == 3) for a in answers
+    )
 
 
 def test_advantages_compare_within_the_group():
-    found = advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]))
+    found = advantages(
+        torch.tensor(
+            [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
+        )
+    )
     assert_close(found[0], torch.tensor([3**0.5, *[-1 / 3**0.5] * 3]), atol=1e-4, rtol=0)
     assert (found[1:3] == 0).all()
     assert_close(found[3], torch.tensor([1.0, 1.0, -1.0, -1.0]), atol=1e-4, rtol=0)
@@ -437,15 +625,24 @@ def fixed_samples(model: LeoVL, monkeypatch, *answers: str):
 
 
 def test_only_right_answers_are_rewarded(model, monkeypatch):
-    """One step along the gradient makes accepted answers likelier, in either spelling, and all others less likely."""
+    """One step along the gradient makes accepted answers likelier, in either spelling, and all
+    others less likely.
+    """
     turns = fixed_samples(model, monkeypatch, "2", "a pair", "3", "the two chairs")
-    pair = dataclasses.replace(PAIRS[1], example=dataclasses.replace(PAIRS[1].example, answers=["2", "a pair"]))
-    batch, before = whole(model, [pair]), sequence_log_probs(model, [seen("7").tokens], [turns]).detach()
+    pair = dataclasses.replace(
+        PAIRS[1], example=dataclasses.replace(PAIRS[1].example, answers=["2", "a pair"])
+    )
+    batch, before = (
+        whole(model, [pair]),
+        sequence_log_probs(model, [seen("7").tokens], [turns]).detach(),
+    )
     weights = torch.tensor([1.0, 1.0, -1.0, -1.0])
     loss = grpo_loss(model, batch, 4)
     assert_close(loss, -(weights * before).mean(), atol=1e-4, rtol=0)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+    for p, g in zip(
+        parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True
+    ):
         p.data -= 1e-3 * g if g is not None else 0.0
     assert -(weights * sequence_log_probs(model, [seen("7").tokens], [turns])).mean() < loss
 
@@ -457,23 +654,33 @@ def test_a_group_that_is_all_right_or_all_wrong_teaches_nothing(model, monkeypat
     assert max(p.grad.abs().max() for p in model.parameters() if p.grad is not None) == 0
 
 
-# -- scores ------------------------------------------------------------------------------------------------------------------------
+# -- scores ----------------------------------------------------------------------------------------
 
 
 def test_contrasts_compare_log_probs_per_type(model):
     columns = pair_log_probs(model, whole(model)).detach()
     found = contrasts(model, PAIRS, seen, size=2)
-    assert {t: row["pairs"] for t, row in found.items()} == {"edit": 1, "presupposition": 1, "random": 3}
+    assert {t: row["pairs"] for t, row in found.items()} == {
+        "edit": 1,
+        "presupposition": 1,
+        "random": 3,
+    }
     some = columns[:, [0, 3, 4]]
-    assert found["random"]["answer"] == pytest.approx(float((some[0] > some[1]).float().mean()), abs=1e-4)
-    assert found["random"]["scene"] == pytest.approx(float((some[0] > some[2]).float().mean()), abs=1e-4)
+    assert found["random"]["answer"] == pytest.approx(
+        float((some[0] > some[1]).float().mean()), abs=1e-4
+    )
+    assert found["random"]["scene"] == pytest.approx(
+        float((some[0] > some[2]).float().mean()), abs=1e-4
+    )
     assert found["random"]["gap"] == pytest.approx(float((some[0] - some[2]).mean()), abs=1e-3)
 
 
 def test_edits_are_scored_as_wholes():
     def triple(name, base, flip):
         roles = (("base", base), ("flip", flip), ("same", base))
-        return [asked(0, name, "colour", "?", a, derivation={"pair": name, "role": r}) for r, a in roles]
+        return [
+            asked(0, name, "colour", "?", a, derivation={"pair": name, "role": r}) for r, a in roles
+        ]
 
     examples = triple("1", "red", "blue") + triple("2", "red", "blue") + triple("3", "red", "blue")
     predictions = [
@@ -487,11 +694,17 @@ def test_edits_are_scored_as_wholes():
         "blue",
         "white",
     ]  # right; blind; moved by what does not matter
-    assert [*edit_outcomes(predictions, examples).values()] == [(True, True), (False, True), (False, False)]
+    assert [*edit_outcomes(predictions, examples).values()] == [
+        (True, True),
+        (False, True),
+        (False, False),
+    ]
 
 
 def test_hallucinations_are_yes_where_nothing_is():
-    examples = [asked(0, "1", "existence", "?", a) for a in ("no", "no", "yes", "no")] + [asked(0, "1", "stacked", "?", "no")]
+    examples = [asked(0, "1", "existence", "?", a) for a in ("no", "no", "yes", "no")] + [
+        asked(0, "1", "stacked", "?", "no")
+    ]
     assert hallucination(["yes", "no", "yes", "Yes.", "yes"], examples) == 2 / 3
     assert math.isnan(hallucination(["yes"], examples[2:3]))
 
@@ -499,5 +712,11 @@ def test_hallucinations_are_yes_where_nothing_is():
 def test_own_answers_are_greedy_and_then_sampled(model):
     examples = [p.example for p in PAIRS[:2]]
     greedy, more = own_answers(model, seen, examples), own_answers(model, seen, examples, samples=2)
-    assert {k: v[:1] for k, v in more.items()} == greedy == {e.id: [model.answers(seen("7").tokens, [e], 16)[0]] for e in examples}
-    assert all(len(v) == 3 for v in more.values()) and more == own_answers(model, seen, examples, samples=2)
+    assert (
+        {k: v[:1] for k, v in more.items()}
+        == greedy
+        == {e.id: [model.answers(seen("7").tokens, [e], 16)[0]] for e in examples}
+    )
+    assert all(len(v) == 3 for v in more.values()) and more == own_answers(
+        model, seen, examples, samples=2
+    )

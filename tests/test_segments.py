@@ -1,4 +1,6 @@
-"""Segments of captures without masks: on rooms of known geometry, on recorded rooms with known masks, and on a real capture."""
+"""Segments of captures without masks: on rooms of known geometry, on recorded rooms with known
+masks, and on a real capture.
+"""
 
 import dataclasses
 
@@ -17,11 +19,19 @@ from leovl_mini.segments import find, keys_of, masks, segment, segment_quality
 BOXES = np.array([[[1.2, 2.2, 0], [2.0, 3.0, 0.7]], [[2.5, 1.5, 0], [3.1, 2.1, 0.5]]])
 SHARE = 0.95  # of a face's inner pixels that one segment has to hold
 # purity, coverage and overlap: about 0.05 below what was measured
-WORST = {"scannet": (0.9, 0.78, 0.57), "rscan": (0.9, 0.72, 0.6), "multiscan": (0.92, 0.86, 0.7), "arkitscenes": (0.9, 0.86, 0.4)}
+WORST = {
+    "scannet": (0.9, 0.78, 0.57),
+    "rscan": (0.9, 0.72, 0.6),
+    "multiscan": (0.92, 0.86, 0.7),
+    "arkitscenes": (0.9, 0.86, 0.4),
+}
 
 
 def scene_of(rgb, depth, K, poses) -> Scene:
-    tensors = (torch.from_numpy(np.asarray(t, dtype=np.float32)) for t in (depth, np.tile(K, (len(depth), 1, 1)), poses))
+    tensors = (
+        torch.from_numpy(np.asarray(t, dtype=np.float32))
+        for t in (depth, np.tile(K, (len(depth), 1, 1)), poses)
+    )
     return Scene(torch.from_numpy(rgb), *tensors)
 
 
@@ -29,34 +39,63 @@ def scene_of(rgb, depth, K, poses) -> Scene:
 def two_boxes() -> tuple[Scene, np.ndarray]:
     """A grey room with two boxes of the same grey on its floor, from 8 views, and its true faces.
 
-    Faces (V,H,W): 0 = none or within 12 cm of an edge between faces of different bodies, 1 = floor, 2 = ceiling, 3 to 6 = walls,
-    7 and 8 = the boxes.
+    Faces (V,H,W): 0 = none or within 12 cm of an edge between faces of different bodies, 1 = floor,
+    2 = ceiling, 3 to 6 = walls, 7 and 8 = the boxes.
     """
     room = box_scene(8, 160, 120)
     v, u = np.indices(room.depth.shape[1:])
-    rays = np.stack([(u - room.K[0, 2]) / room.K[0, 0], (v - room.K[1, 2]) / room.K[1, 1], np.ones(u.shape)], -1)
+    rays = np.stack(
+        [(u - room.K[0, 2]) / room.K[0, 0], (v - room.K[1, 2]) / room.K[1, 1], np.ones(u.shape)], -1
+    )
     depth = room.depth.copy()
-    for low, high in BOXES:  # the slab method: enter through the last of the near planes, leave through the first of the far ones
+    for (
+        low,
+        high,
+        # the slab method: enter through the last of the near planes, leave through the first of the far
+        # ones
+    ) in BOXES:
         for i, pose in enumerate(room.camera_to_world):
             world = rays @ pose[:3, :3].T
-            to = (np.stack([low, high])[:, None, None] - pose[:3, 3]) / np.where(np.abs(world) < 1e-12, 1e-12, world)
+            to = (np.stack([low, high])[:, None, None] - pose[:3, 3]) / np.where(
+                np.abs(world) < 1e-12, 1e-12, world
+            )
             enter, leave = to.min(0).max(-1), to.max(0).min(-1)
             hit = (enter > 0) & (enter < leave) & (depth[i] > 0)
             depth[i] = np.where(hit, np.minimum(depth[i], enter), depth[i])
-    points = np.stack([back_projected(d, room.K, p) for d, p in zip(depth, room.camera_to_world, strict=True)])
-    off = np.stack([np.abs(points - corner)[..., axis] for corner, axis in [(ROOM[0], 2), (ROOM[1], 2)]], -1)
-    walls = np.stack([np.abs(points[..., axis] - ROOM[side, axis]) for axis in (0, 1) for side in (0, 1)], -1)
-    bodies = np.stack([np.linalg.norm(np.maximum(np.maximum(low - points, points - high), 0), axis=-1) for low, high in BOXES], -1)
+    points = np.stack(
+        [back_projected(d, room.K, p) for d, p in zip(depth, room.camera_to_world, strict=True)]
+    )
+    off = np.stack(
+        [np.abs(points - corner)[..., axis] for corner, axis in [(ROOM[0], 2), (ROOM[1], 2)]], -1
+    )
+    walls = np.stack(
+        [np.abs(points[..., axis] - ROOM[side, axis]) for axis in (0, 1) for side in (0, 1)], -1
+    )
+    bodies = np.stack(
+        [
+            np.linalg.norm(np.maximum(np.maximum(low - points, points - high), 0), axis=-1)
+            for low, high in BOXES
+        ],
+        -1,
+    )
     distance = np.concatenate([off, walls, bodies], -1)
     nearest = np.sort(distance, axis=-1)
-    faces = np.where((depth > 0) & (nearest[..., 0] < 0.001) & (nearest[..., 1] > 0.12), distance.argmin(-1) + 1, 0)
-    return scene_of(np.full((*depth.shape, 3), 150, dtype=np.uint8), depth, room.K, room.camera_to_world), faces
+    faces = np.where(
+        (depth > 0) & (nearest[..., 0] < 0.001) & (nearest[..., 1] > 0.12),
+        distance.argmin(-1) + 1,
+        0,
+    )
+    return scene_of(
+        np.full((*depth.shape, 3), 150, dtype=np.uint8), depth, room.K, room.camera_to_world
+    ), faces
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> float:
     """The share of pixels in a that keep their company in b, whatever the segments are called."""
     pairs, counts = torch.stack([a.ravel(), b.ravel()]).unique(dim=1, return_counts=True)
-    best = torch.zeros(int(pairs[0].max()) + 1, dtype=torch.long).scatter_reduce(0, pairs[0].long(), counts, "amax")
+    best = torch.zeros(int(pairs[0].max()) + 1, dtype=torch.long).scatter_reduce(
+        0, pairs[0].long(), counts, "amax"
+    )
     return (best.sum() / a.numel()).item()
 
 
@@ -66,7 +105,9 @@ def test_two_boxes_a_floor_and_walls_are_one_segment_each(two_boxes):
     main = {}
     for face in np.unique(faces[faces > 0]):
         ids, counts = np.unique(found[faces == face], return_counts=True)
-        assert counts.max() >= SHARE * counts.sum(), f"face {face} is cut into {dict(zip(ids, counts, strict=True))}"
+        assert counts.max() >= SHARE * counts.sum(), (
+            f"face {face} is cut into {dict(zip(ids, counts, strict=True))}"
+        )
         main[face] = ids[counts.argmax()]
     assert set(main) >= {1, 3, 4, 5, 6, 7, 8}
     assert len(set(main.values())) == len(main) and 0 not in main.values()
@@ -112,7 +153,9 @@ def test_recorded_rooms(domain):
     assert (found[scene.depth == 0] == 0).all()
     assert (found > 0).sum() > 0.99 * (scene.depth > 0).sum()
     quality = segment_quality(found, torch.where(scene.depth > 0, scene.instances, 0))
-    assert all(q >= worst for q, worst in zip(quality.values(), WORST[domain], strict=True)), quality
+    assert all(q >= worst for q, worst in zip(quality.values(), WORST[domain], strict=True)), (
+        quality
+    )
 
 
 def test_the_order_of_the_frames_does_not_matter():
@@ -128,11 +171,15 @@ def test_the_order_of_the_frames_does_not_matter():
 def test_ids_are_ordered_by_surface():
     found = segment(scene := record(domain_room("scannet", 5), "scannet", 2))
     ids = found.unique()
-    assert_close(ids, torch.arange(int(ids[0]), int(ids[-1]) + 1, dtype=torch.int32), msg="no id is left out")
+    assert_close(
+        ids, torch.arange(int(ids[0]), int(ids[-1]) + 1, dtype=torch.int32), msg="no id is left out"
+    )
     points, _ = scene_points(scene)
     keys, first = np.unique(keys_of(points.numpy().astype(np.float64), 0.04), return_index=True)
     sizes = np.bincount(found[scene.depth > 0].numpy()[first])[1:]
-    assert (np.diff(sizes) <= 0.05 * sizes[:-1] + 5).all()  # a pixel or two of rounding at the edge of a voxel
+    assert (
+        np.diff(sizes) <= 0.05 * sizes[:-1] + 5
+    ).all()  # a pixel or two of rounding at the edge of a voxel
 
 
 def test_little_or_no_depth():
@@ -153,11 +200,14 @@ def test_masks_are_the_scenes_own_or_segments():
 def test_quality_by_hand():
     true = torch.tensor([[[0, 0, 1, 1], [2, 2, 2, 2]]], dtype=torch.int32)
     found = torch.tensor([[[1, 1, 1, 2], [3, 3, 3, 0]]], dtype=torch.int32)
-    # pure: 2 of segment 1's 3 pixels, 1 of 1, 3 of 3; object 1 is halved, 3 of object 2's 4 pixels lie in segment 3
+    # pure: 2 of segment 1's 3 pixels, 1 of 1, 3 of 3; object 1 is halved, 3 of object 2's 4 pixels
+    # lie in segment 3
     expected = {"purity": 6 / 7, "coverage": (1 / 2 + 3 / 4) / 2, "iou": (1 / 2 + 3 / 4) / 2}
     assert segment_quality(found, true) == pytest.approx(expected)
     whole = torch.ones_like(true)  # one segment for everything: overlaps of 2 and 4 out of 8
-    assert segment_quality(whole, true) == pytest.approx({"purity": 4 / 8, "coverage": 1, "iou": (2 / 8 + 4 / 8) / 2})
+    assert segment_quality(whole, true) == pytest.approx(
+        {"purity": 4 / 8, "coverage": 1, "iou": (2 / 8 + 4 / 8) / 2}
+    )
     assert segment_quality(true, true) == {"purity": 1, "coverage": 1, "iou": 1}
 
 
@@ -168,7 +218,9 @@ def test_quality_of_nothing():
 
 
 def test_voxel_numbers_are_distinct_and_found():
-    points = np.array([[0.01, 0.01, 0.01], [-0.01, 0.01, 0.01], [0.05, 0.01, 0.01], [0.01, -3.0, 8.0]])
+    points = np.array(
+        [[0.01, 0.01, 0.01], [-0.01, 0.01, 0.01], [0.05, 0.01, 0.01], [0.01, -3.0, 8.0]]
+    )
     keys = np.sort(keys_of(points, 0.04))
     assert len(np.unique(keys)) == 4
     assert (keys[find(keys, keys_of(points, 0.04))] == keys_of(points, 0.04)).all()
@@ -185,10 +237,14 @@ def test_a_real_capture(hololens_room):
     assert 50 < found.max() < 300
     points, upright = scene_points(scene)[0], []
     for i in range(1, 9):
-        spread, axes = np.linalg.eigh(np.cov(points[found[valid] == i][::20].numpy().T.astype(np.float64)))
+        spread, axes = np.linalg.eigh(
+            np.cov(points[found[valid] == i][::20].numpy().T.astype(np.float64))
+        )
         if spread[0] < 0.02**2:  # flat to 2 cm
             upright.append(abs(axes[2, 0]))
     assert len(upright) >= 3, "floor and walls are among the largest"
-    assert all(up < 0.05 or up > 0.99 for up in upright), f"horizontal or vertical, but the normals' z are {upright}"
+    assert all(up < 0.05 or up > 0.99 for up in upright), (
+        f"horizontal or vertical, but the normals' z are {upright}"
+    )
     floor = points[found[valid] == 1][:, 2]
     assert (floor.abs() < 0.1).float().mean() > 0.95, "the floor is the largest"

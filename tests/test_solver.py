@@ -14,34 +14,60 @@ from solver import COLOURS, GOALS, PHRASES, QUESTIONS, SLOTS, gap, read, reading
 
 def thing(id, category, center, size, degrees=0, **attributes):
     yaw = math.radians(degrees)
-    return {"id": id, "category": category, "center": list(center), "size": list(size), "yaw": yaw, "attributes": attributes}
+    return {
+        "id": id,
+        "category": category,
+        "center": list(center),
+        "size": list(size),
+        "yaw": yaw,
+        "attributes": attributes,
+    }
 
 
 # A living room of 6 x 5 m: x from -3 to 3, y from -2.5 to 2.5, 30 square metres.
 LIVING_AREAS = [{"kind": "living room", "center": [0, 0], "size": [6, 5]}]
 LIVING = [
-    # Turned by 90 degrees: x from -0.5 to 0.5, y from -1 to 1, top at 0.8. Not turned, y would end at 0.5.
+    # Turned by 90 degrees: x from -0.5 to 0.5, y from -1 to 1, top at 0.8. Not turned, y would end
+    # at 0.5.
     thing(1, "table", (0, 0, 0.4), (2, 1, 0.8), 90, colour="red", pattern="striped"),
     thing(2, "mug", (0, 0.8, 0.85), (0.1, 0.1, 0.1), colour="blue"),  # on the table
-    thing(3, "chair", (-1.5, 0, 0.45), (0.5, 0.5, 0.9), colour="red", pattern="plain"),  # x up to -1.25, y up to 0.25
+    thing(
+        3, "chair", (-1.5, 0, 0.45), (0.5, 0.5, 0.9), colour="red", pattern="plain"
+    ),  # x up to -1.25, y up to 0.25
     thing(4, "chair", (2, 0, 0.5), (0.5, 0.5, 1.0), colour="green", pattern="striped"),
-    thing(5, "sofa", (0, 2, 0.4), (2, 1, 0.8), 180, colour="orange", pattern="checked"),  # x from -1 to 1, y from 1.5 to 2.5
-    thing(6, "ball", (1.3, 2, 0.1), (0.2, 0.2, 0.2), colour="yellow"),  # on the floor, 0.2 beside the sofa
+    thing(
+        5, "sofa", (0, 2, 0.4), (2, 1, 0.8), 180, colour="orange", pattern="checked"
+    ),  # x from -1 to 1, y from 1.5 to 2.5
+    thing(
+        6, "ball", (1.3, 2, 0.1), (0.2, 0.2, 0.2), colour="yellow"
+    ),  # on the floor, 0.2 beside the sofa
     thing(7, "basket", (0, -0.5, 0.15), (0.4, 0.4, 0.3), colour="orange"),  # under the table
-    thing(8, "bottle", (0, -0.5, 0.15), (0.1, 0.1, 0.25), colour="green"),  # inside the basket, its bottom at 0.025
+    thing(
+        8, "bottle", (0, -0.5, 0.15), (0.1, 0.1, 0.25), colour="green"
+    ),  # inside the basket, its bottom at 0.025
 ]
 
-# A kitchen (x from -2 to 2, y from -1.5 to 1.5: 12 square metres) and a bedroom (x from 2 to 6, y from -1.25 to 1.25: 10).
-KITCHEN_AREAS = [{"kind": "kitchen", "center": [0, 0], "size": [4, 3]}, {"kind": "bedroom", "center": [4, 0], "size": [4, 2.5]}]
+# A kitchen (x from -2 to 2, y from -1.5 to 1.5: 12 square metres) and a bedroom (x from 2 to 6, y
+# from -1.25 to 1.25: 10).
+KITCHEN_AREAS = [
+    {"kind": "kitchen", "center": [0, 0], "size": [4, 3]},
+    {"kind": "bedroom", "center": [4, 0], "size": [4, 2.5]},
+]
 KITCHEN = [
-    thing(1, "cabinet", (-1.7, -1.2, 0.5), (0.6, 0.6, 1.0), colour="white", state="closed"),  # in the corner
+    thing(
+        1, "cabinet", (-1.7, -1.2, 0.5), (0.6, 0.6, 1.0), colour="white", state="closed"
+    ),  # in the corner
     thing(2, "book", (-1.7, -1.2, 1.02), (0.3, 0.2, 0.04), colour="purple"),  # on the cabinet
     thing(3, "vase", (-1.7, -1.2, 1.14), (0.1, 0.1, 0.2), colour="yellow"),  # on the book
     thing(4, "sink", (1.75, 0, 0.45), (0.5, 0.5, 0.9), colour="white"),  # at the wall x = 2
     thing(5, "bed", (4, 0, 0.25), (1.6, 2, 0.5), colour="red", pattern="checked"),
     thing(6, "plant", (0, 0, 0.5), (0.4, 0.4, 1.0), colour="green"),
-    thing(7, "fridge", (0, 1.2, 0.9), (0.6, 0.6, 1.8), 180, colour="black", state="open"),  # its front at y = 0.9
-    thing(8, "lamp", (5.8, 1.05, 0.75), (0.3, 0.3, 1.5), colour="black"),  # in the corner of the bedroom
+    thing(
+        7, "fridge", (0, 1.2, 0.9), (0.6, 0.6, 1.8), 180, colour="black", state="open"
+    ),  # its front at y = 0.9
+    thing(
+        8, "lamp", (5.8, 1.05, 0.75), (0.3, 0.3, 1.5), colour="black"
+    ),  # in the corner of the bedroom
 ]
 
 # A long bed ends 0.4 from the stool (centres: 2.5); the lamp is 1.3 from the stool (centres: 1.5).
@@ -52,7 +78,11 @@ LONG = [
     thing(3, "lamp", (2.5, 1.5, 0.75), (0.2, 0.2, 1.5), colour="white"),
 ]
 
-ROOMS = {"living": (LIVING, LIVING_AREAS), "kitchen": (KITCHEN, KITCHEN_AREAS), "long": (LONG, LONG_AREAS)}
+ROOMS = {
+    "living": (LIVING, LIVING_AREAS),
+    "kitchen": (KITCHEN, KITCHEN_AREAS),
+    "long": (LONG, LONG_AREAS),
+}
 
 # Room, key, slots in order, objects, right answer, wrong answers.
 CLOSED = [
@@ -68,25 +98,74 @@ CLOSED = [
     ("kitchen", "contents on", ["cabinet"], [1], "book", ["vase"]),
     ("living", "contents under", ["table"], [1, 7], "basket", ["bottle", "mug"]),
     ("living", "contents inside", ["basket"], [7], "bottle", ["ball"]),
-    ("living", "place", ["mug"], [2, 1], "on the table", ["under the table", "on the red table", "beside the sofa"]),
+    (
+        "living",
+        "place",
+        ["mug"],
+        [2, 1],
+        "on the table",
+        ["under the table", "on the red table", "beside the sofa"],
+    ),
     ("living", "place", ["basket"], [7], "under the table", ["on the table"]),
     ("living", "place", ["bottle"], [8], "inside the basket", ["under the table"]),
-    ("living", "place", ["ball"], [6], "beside the sofa", ["beside the green chair", "on the sofa"]),
+    (
+        "living",
+        "place",
+        ["ball"],
+        [6],
+        "beside the sofa",
+        ["beside the green chair", "on the sofa"],
+    ),
     ("kitchen", "place", ["vase"], [3], "on the book", ["on the cabinet"]),
     ("living", "relation", ["mug", "table"], [2, 1], "on", ["under", "inside", "beside"]),
     ("living", "relation", ["basket", "table"], [7, 1], "under", ["on"]),
     ("living", "relation", ["bottle", "basket"], [8, 7], "inside", ["on"]),
     ("living", "relation", ["ball", "sofa"], [6, 5], "beside", ["on"]),
-    ("long", "nearest", ["stool", "lamp", "bed"], [2, 3, 1], "bed", ["lamp"]),  # by centres it would be the lamp
-    ("living", "nearest", ["sofa", "table", "green chair"], [5, 1, 4], "table", ["green chair"]),  # 0.5 and 1.46
+    (
+        "long",
+        "nearest",
+        ["stool", "lamp", "bed"],
+        [2, 3, 1],
+        "bed",
+        ["lamp"],
+    ),  # by centres it would be the lamp
+    (
+        "living",
+        "nearest",
+        ["sofa", "table", "green chair"],
+        [5, 1, 4],
+        "table",
+        ["green chair"],
+    ),  # 0.5 and 1.46
     ("living", "taller", ["table", "red chair"], [1, 3], "red chair", ["table"]),
     ("living", "height", ["table"], [1], "80", ["81", "40", "0.8", "80.0"]),
     ("living", "length", ["table"], [1], "200", ["100"]),
-    ("living", "distance", ["sofa", "table"], [5, 1], "0.5", ["1.0", "2.0", "0.6"]),  # not turned: 1.0, centres: 2.0
-    ("living", "distance", ["red chair", "sofa"], [3, 5], "1.3", ["1.2", "2.5"]),  # root of 0.25^2 + 1.25^2 = 1.275
+    (
+        "living",
+        "distance",
+        ["sofa", "table"],
+        [5, 1],
+        "0.5",
+        ["1.0", "2.0", "0.6"],
+    ),  # not turned: 1.0, centres: 2.0
+    (
+        "living",
+        "distance",
+        ["red chair", "sofa"],
+        [3, 5],
+        "1.3",
+        ["1.2", "2.5"],
+    ),  # root of 0.25^2 + 1.25^2 = 1.275
     ("living", "room size", [], [], "30.0", ["30", "11.0"]),
     ("kitchen", "room size", [], [], "22.0", ["12.0"]),
-    ("living", "coordinates", ["red chair"], [3], "x -1.5, y 0.0", ["x 1.5, y 0.0", "x 0.0, y -1.5", "x -1.5, y -0.0"]),
+    (
+        "living",
+        "coordinates",
+        ["red chair"],
+        [3],
+        "x -1.5, y 0.0",
+        ["x 1.5, y 0.0", "x 0.0, y -1.5", "x -1.5, y -0.0"],
+    ),
     ("living", "coordinates", ["mug"], [2], "x 0.0, y 1.0", ["x 0.0, y 0.5"]),  # y = 0.8
     ("kitchen", "stack order", ["book", "vase"], [2, 3], "vase", ["book"]),
     ("kitchen", "stacked", ["vase", "book"], [3, 2], "yes", ["no"]),
@@ -108,17 +187,39 @@ NOT_ASKED = [
     ("living", "existence", ["a orange chair"], [], "no"),  # article
     ("living", "count", ["beds"], [], "0"),
 ]
-POSE = {"position": [-0.9, 0, 1.5], "heading": 0.0}  # 0.35 from the red chair, the table at 0 degrees
-BACK = {"position": [-0.8, 0, 1.5], "heading": math.pi}  # 0.3 from the table, the red chair at 180 degrees
+POSE = {
+    "position": [-0.9, 0, 1.5],
+    "heading": 0.0,
+}  # 0.35 from the red chair, the table at 0 degrees
+BACK = {
+    "position": [-0.8, 0, 1.5],
+    "heading": math.pi,
+}  # 0.3 from the table, the red chair at 180 degrees
 SITUATED = [
-    # The pose, at, facing, target, objects, answer. Sofa from the first pose: (0.9, 2), at 65.8 degrees.
+    # The pose, at, facing, target, objects, answer. Sofa from the first pose: (0.9, 2), at 65.8
+    # degrees.
     (POSE, "red chair", "table", "sofa", [3, 1, 5], "left"),
     (POSE, "red chair", "table", "green chair", [3, 1, 4], "front"),
-    (BACK, "table", "red chair", "sofa", [1, 3, 5], "right"),  # (0.8, 2) at 68.2, less 180: -111.8 degrees
+    (
+        BACK,
+        "table",
+        "red chair",
+        "sofa",
+        [1, 3, 5],
+        "right",
+    ),  # (0.8, 2) at 68.2, less 180: -111.8 degrees
     (BACK, "table", "red chair", "green chair", [1, 3, 4], "behind"),
 ]
 GROUND = [
-    ("living", "ground", ["chair"], [3, 4], [], "<OBJ003> <OBJ004>", ["<OBJ003>", "<OBJ004> <OBJ003>", "none"]),
+    (
+        "living",
+        "ground",
+        ["chair"],
+        [3, 4],
+        [],
+        "<OBJ003> <OBJ004>",
+        ["<OBJ003>", "<OBJ004> <OBJ003>", "none"],
+    ),
     ("living", "ground", ["striped chair"], [4], [], "<OBJ004>", ["<OBJ003>"]),
     ("living", "ground", ["blue sofa"], [], [], "none", ["<OBJ005>"]),
     ("kitchen", "ground on", ["book", "cabinet"], [2], [1], "<OBJ002>", ["<OBJ003>", "none"]),
@@ -134,7 +235,12 @@ TRUE = [
     ("living", "say inside", ["bottle", "basket"], [8, 7]),
     ("living", "say beside", ["ball", "sofa"], [6, 5]),
     ("living", "say near", ["table", "sofa", "0.5"], [1, 5]),
-    ("living", "say near", ["mug", "sofa", "0.7"], [2, 5]),  # y from 0.85 to 1.5; the table holds it and does not count
+    (
+        "living",
+        "say near",
+        ["mug", "sofa", "0.7"],
+        [2, 5],
+    ),  # y from 0.85 to 1.5; the table holds it and does not count
     ("living", "say wall", ["sofa"], [5]),
     ("kitchen", "say corner", ["lamp"], [8]),
     ("kitchen", "say middle", ["bed"], [5]),
@@ -227,7 +333,12 @@ def questions(key, values, objects, answer, **more):
     """An example for every paraphrase of the key."""
     for phrase in PHRASES[key]:
         derivation = derive(key, values, objects)
-        yield {"question": phrase.format(**derivation["slots"]), "answers": [answer], "derivation": derivation, **more}
+        yield {
+            "question": phrase.format(**derivation["slots"]),
+            "answers": [answer],
+            "derivation": derivation,
+            **more,
+        }
 
 
 def facts_of(*facts):
@@ -241,7 +352,13 @@ def caption(*facts, task="scene captioning", question="describe scene", **more):
     numbered = [f"{i}. {fact['text']}" for i, fact in enumerate(facts, 1)]
     answer = " ".join(numbered if task == "planning" else [fact["text"] for fact in facts])
     derivation = {"facts": facts}
-    return {"task": task, "question": PHRASES[question][0], "answers": [answer], "derivation": derivation, **more}
+    return {
+        "task": task,
+        "question": PHRASES[question][0],
+        "answers": [answer],
+        "derivation": derivation,
+        **more,
+    }
 
 
 def plan(*facts, goal="clean"):
@@ -251,9 +368,19 @@ def plan(*facts, goal="clean"):
 def dialogue(*turns):
     """Turns of (question key, slot values, objects, facts)."""
     derived = [{"question": derive(*turn[:3]), "facts": facts_of(*turn[3])} for turn in turns]
-    asked = [PHRASES[turn["question"]["rule"]][0].format(**turn["question"]["slots"]) for turn in derived]
-    spoken = [[question, " ".join(f["text"] for f in turn["facts"])] for question, turn in zip(asked, derived, strict=True)]
-    return {"question": asked[-1], "answers": [spoken[-1][1]], "history": spoken[:-1], "derivation": {"turns": derived}}
+    asked = [
+        PHRASES[turn["question"]["rule"]][0].format(**turn["question"]["slots"]) for turn in derived
+    ]
+    spoken = [
+        [question, " ".join(f["text"] for f in turn["facts"])]
+        for question, turn in zip(asked, derived, strict=True)
+    ]
+    return {
+        "question": asked[-1],
+        "answers": [spoken[-1][1]],
+        "history": spoken[:-1],
+        "derivation": {"turns": derived},
+    }
 
 
 def disagrees(example, objects, areas):
@@ -263,9 +390,18 @@ def disagrees(example, objects, areas):
 
 
 def test_every_key_has_a_hand_made_example():
-    keys = {case[1] for case in CLOSED + GROUND + TRUE + POSSIBLE} | {"situated", "situation", "describe scene", "describe object"}
+    keys = {case[1] for case in CLOSED + GROUND + TRUE + POSSIBLE} | {
+        "situated",
+        "situation",
+        "describe scene",
+        "describe object",
+    }
     keys |= {turn[0] for turn in TALK + OTHER_TALK}
-    assert keys | {f"{kind} {goal}" for kind in ("plan", "step end") for goal in GOALS} == set(PHRASES) == set(SLOTS)
+    assert (
+        keys | {f"{kind} {goal}" for kind in ("plan", "step end") for goal in GOALS}
+        == set(PHRASES)
+        == set(SLOTS)
+    )
 
 
 @pytest.mark.parametrize("room, key, values, objects, answer, wrong", CLOSED)
@@ -273,12 +409,16 @@ def test_questions(room, key, values, objects, answer, wrong):
     for example in questions(key, values, objects, answer):
         assert solve(example, *ROOMS[room]) == []
     for other in wrong:
-        assert all(disagrees(example, *ROOMS[room]) for example in questions(key, values, objects, other)), other
+        assert all(
+            disagrees(example, *ROOMS[room]) for example in questions(key, values, objects, other)
+        ), other
 
 
 @pytest.mark.parametrize("room, key, values, objects, answer", NOT_ASKED)
 def test_questions_that_must_not_be_asked(room, key, values, objects, answer):
-    assert all(disagrees(example, *ROOMS[room]) for example in questions(key, values, objects, answer))
+    assert all(
+        disagrees(example, *ROOMS[room]) for example in questions(key, values, objects, answer)
+    )
 
 
 def test_slots_must_be_those_of_the_text():
@@ -309,9 +449,15 @@ def test_situated(pose, at, facing, target, objects, answer):
         ({"position": [-0.4, 0, 1.5]}, "inside table"),  # it is turned, and reaches to -0.5
         ({"position": [-2.9, 0, 1.5]}, "1.15 m from the chair"),
         ({"position": [-3.1, 0, 1.5]}, "m from the chair"),
-        ({"position": [0, 2.6, 1.5], "situation": "I am at the sofa. My eyes are on the table."}, "outside every area"),
+        (
+            {"position": [0, 2.6, 1.5], "situation": "I am at the sofa. My eyes are on the table."},
+            "outside every area",
+        ),
         ({"situation": "I am standing beside the sofa, facing the red chair."}, "m from the sofa"),
-        ({"situation": "I am standing beside the chair, facing the table."}, "'chair' is the name of 0 objects"),
+        (
+            {"situation": "I am standing beside the chair, facing the table."},
+            "'chair' is the name of 0 objects",
+        ),
         ({"situation": "I am here."}, "0 readings"),
         ({"situation": ""}, "no situation"),
         ({"position": None}, "without a pose"),
@@ -325,20 +471,32 @@ def test_wrong_situations(change, reason):
 
 
 def test_situated_margins():
-    # From (-0.9, 0) along +x, the ball (2.2, 2) is at 42 degrees, 3 from the border between front and left.
+    # From (-0.9, 0) along +x, the ball (2.2, 2) is at 42 degrees, 3 from the border between front
+    # and left.
     text = PHRASES["situation"][0].format(at="red chair", facing="table")
     (example, *_) = questions("situated", ["ball"], [3, 1, 6], "front", situation=text, **POSE)
     assert "border" in " ".join(solve(example, *ROOMS["living"]))
     # The red chair is 0.6 behind.
-    (example, *_) = questions("situated", ["red chair"], [3, 1, 3], "behind", situation=text, **POSE)
+    (example, *_) = questions(
+        "situated", ["red chair"], [3, 1, 3], "behind", situation=text, **POSE
+    )
     assert "near" in " ".join(solve(example, *ROOMS["living"]))
 
 
-@pytest.mark.parametrize("near, far, right", [(0.2, 0.45, False), (0.2, 0.51, True), (1.2, 1.51, False), (1.2, 1.6, True)])
+@pytest.mark.parametrize(
+    "near, far, right",
+    [(0.2, 0.45, False), (0.2, 0.51, True), (1.2, 1.51, False), (1.2, 1.6, True)],
+)
 def test_nearest_needs_gaps_that_differ(near, far, right):
-    """The stool ends at x = 2.4 and 2.6; the boxes of 0.2 stand at these gaps to its left and right."""
+    """The stool ends at x = 2.4 and 2.6; the boxes of 0.2 stand at these gaps to its left and
+    right.
+    """
     size = (0.2, 0.2, 0.5)
-    room = [LONG[1], thing(1, "plant", (2.3 - near, 0, 0.25), size), thing(3, "lamp", (2.7 + far, 0, 0.25), size)]
+    room = [
+        LONG[1],
+        thing(1, "plant", (2.3 - near, 0, 0.25), size),
+        thing(3, "lamp", (2.7 + far, 0, 0.25), size),
+    ]
     (example, *_) = questions("nearest", ["stool", "plant", "lamp"], [2, 1, 3], "plant")
     assert (solve(example, room, LONG_AREAS) == []) == right
 
@@ -358,7 +516,10 @@ def test_grounding(room, key, values, targets, hosts, answer, wrong):
             assert solve(example, *ROOMS[room]) == []
     assert disagrees(example | {"targets": [1, *targets]}, *ROOMS[room])
     for other in wrong:
-        assert all(disagrees(example, *ROOMS[room]) for example in questions(key, values, hosts, other, targets=targets))
+        assert all(
+            disagrees(example, *ROOMS[room])
+            for example in questions(key, values, hosts, other, targets=targets)
+        )
 
 
 @pytest.mark.parametrize("room, key, values, objects", TRUE)
@@ -392,8 +553,12 @@ def test_plans_end_with_their_own_goal(goal):
         assert solve(good | {"question": question}, *ROOMS["living"]) == []
     other = GOALS[GOALS.index(goal) - 1]
     assert disagrees(good | {"question": PHRASES[f"plan {other}"][0]}, *ROOMS["living"])
-    assert disagrees(good | {"answers": [good["answers"][0].replace("2. ", "3. ")]}, *ROOMS["living"])
-    assert disagrees(good | {"answers": [good["answers"][0].replace("sofa", "table")]}, *ROOMS["living"])
+    assert disagrees(
+        good | {"answers": [good["answers"][0].replace("2. ", "3. ")]}, *ROOMS["living"]
+    )
+    assert disagrees(
+        good | {"answers": [good["answers"][0].replace("sofa", "table")]}, *ROOMS["living"]
+    )
 
 
 def test_plans_follow_what_was_moved():
@@ -402,11 +567,17 @@ def test_plans_follow_what_was_moved():
     assert disagrees(plan(take, take), *ROOMS["living"])
 
 
-SOFA = ("say object", ["an orange checked sofa"], [5]), ("say beside", ["ball", "sofa"], [6, 5]), ("say wall", ["sofa"], [5])
+SOFA = (
+    ("say object", ["an orange checked sofa"], [5]),
+    ("say beside", ["ball", "sofa"], [6, 5]),
+    ("say wall", ["sofa"], [5]),
+)
 
 
 def test_object_captions():
-    good = caption(*SOFA, task="object captioning", question="describe object", spot=[0.5, 1.5, 0.5])
+    good = caption(
+        *SOFA, task="object captioning", question="describe object", spot=[0.5, 1.5, 0.5]
+    )
     for question in PHRASES["describe object"]:
         assert solve(good | {"question": question}, *ROOMS["living"]) == []
     assert disagrees(good | {"question": "Describe the room."}, *ROOMS["living"])
@@ -414,10 +585,19 @@ def test_object_captions():
     for spot in ([0, 1.44, 0.5], [0, 2, 0.86], [1.06, 2, 0.5], [0, 0, 0.8]):
         assert disagrees(good | {"spot": spot}, *ROOMS["living"])
     stray = caption(
-        *SOFA, ("say colour", ["mug", "blue"], [2]), task="object captioning", question="describe object", spot=[0, 2, 0.5]
+        *SOFA,
+        ("say colour", ["mug", "blue"], [2]),
+        task="object captioning",
+        question="describe object",
+        spot=[0, 2, 0.5],
     )
     assert disagrees(stray, *ROOMS["living"])
-    door = caption(("say object", ["a black fridge"], [7]), task="object captioning", question="describe object", spot=[0, 0.5, 1])
+    door = caption(
+        ("say object", ["a black fridge"], [7]),
+        task="object captioning",
+        question="describe object",
+        spot=[0, 0.5, 1],
+    )
     assert solve(door, *ROOMS["kitchen"]) == []  # on its open door, 0.4 in front
     for spot in ([0, 0.3, 1], [0, 1.6, 1]):
         assert disagrees(door | {"spot": spot}, *ROOMS["kitchen"])
@@ -433,12 +613,22 @@ def test_scene_captions():
 
 # Question, slots, objects ("it" first), facts.
 TALK = [
-    ("talk about", ["table"], [1], [("say object", ["a red striped table"], [1]), ("say size", ["table", "80", "200"], [1])]),
+    (
+        "talk about",
+        ["table"],
+        [1],
+        [("say object", ["a red striped table"], [1]), ("say size", ["table", "80", "200"], [1])],
+    ),
     ("it colour", [], [1], [("say colour", ["table", "red"], [1])]),
     ("it pattern", [], [1], [("say pattern", ["table", "striped"], [1])]),
     ("it height", [], [1], [("say size", ["table", "80", "200"], [1])]),
     ("it on", [], [1], [("say on", ["mug", "table"], [2, 1])]),
-    ("it nearer", ["sofa", "green chair"], [1, 5, 4], [("say nearer", ["table", "sofa", "green chair"], [1, 5, 4])]),
+    (
+        "it nearer",
+        ["sofa", "green chair"],
+        [1, 5, 4],
+        [("say nearer", ["table", "sofa", "green chair"], [1, 5, 4])],
+    ),
     ("it taller", ["red chair"], [1, 3], [("say taller", ["red chair", "table"], [3, 1])]),
     ("it place", [], [1], [("say near", ["table", "sofa", "0.5"], [1, 5])]),
     ("count", ["chairs"], [3, 4], [("say count", ["2", "chairs"], [])]),
@@ -462,14 +652,44 @@ def test_dialogues(room, turns):
     "turns",
     [
         TALK[1:2],  # "it" without a turn before
-        [TALK[0], ("it colour", [], [2], [("say colour", ["mug", "blue"], [2])])],  # "it" is the table
+        [
+            TALK[0],
+            ("it colour", [], [2], [("say colour", ["mug", "blue"], [2])]),
+        ],  # "it" is the table
         [TALK[0], ("it colour", [], [1], [("say colour", ["mug", "blue"], [2])])],
         [TALK[0], ("it colour", [], [1], [("say colour", ["table", "blue"], [1])])],
-        [TALK[0], ("it colour", [], [1], [("say size", ["table", "80", "200"], [1])])],  # no answer to that
+        [
+            TALK[0],
+            ("it colour", [], [1], [("say size", ["table", "80", "200"], [1])]),
+        ],  # no answer to that
         [TALK[0], ("it on", [], [1], [("say nothing on", ["table"], [1])])],
-        [TALK[0], ("it nearer", ["sofa", "green chair"], [1, 5, 4], [("say nearer", ["table", "green chair", "sofa"], [1, 4, 5])])],
-        [TALK[0], ("it nearer", ["sofa", "green chair"], [1, 5, 4], [("say nearer", ["table", "sofa", "red chair"], [1, 5, 3])])],
-        [TALK[0], ("it taller", ["red chair"], [1, 3], [("say taller", ["green chair", "table"], [4, 1])])],
+        [
+            TALK[0],
+            (
+                "it nearer",
+                ["sofa", "green chair"],
+                [1, 5, 4],
+                [("say nearer", ["table", "green chair", "sofa"], [1, 4, 5])],
+            ),
+        ],
+        [
+            TALK[0],
+            (
+                "it nearer",
+                ["sofa", "green chair"],
+                [1, 5, 4],
+                [("say nearer", ["table", "sofa", "red chair"], [1, 5, 3])],
+            ),
+        ],
+        [
+            TALK[0],
+            (
+                "it taller",
+                ["red chair"],
+                [1, 3],
+                [("say taller", ["green chair", "table"], [4, 1])],
+            ),
+        ],
         [("talk about", ["sofa"], [5], [("say colour", ["mug", "blue"], [2])])],
     ],
 )
@@ -509,7 +729,10 @@ def test_gap_is_the_smallest_distance_between_points_of_two_boxes():
         return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
     for i in range(60):
-        a, b = (thing(i, "sofa", rng.uniform(-2, 2, 3), rng.uniform(0.1, 2.5, 3), rng.uniform(0, 360)) for i in (1, 2))
+        a, b = (
+            thing(i, "sofa", rng.uniform(-2, 2, 3), rng.uniform(0.1, 2.5, 3), rng.uniform(0, 360))
+            for i in (1, 2)
+        )
         half = np.array([*a["size"], *b["size"]]) / 2
         shift = np.subtract(b["center"], a["center"])
         found = lsq_linear(np.hstack([axes(a), -axes(b)]), shift, (-half, half), tol=1e-14)
@@ -524,8 +747,15 @@ def test_gap_above_a_larger_box():
 
 VALUES = {
     **dict.fromkeys(solver.REFERENCES, ["chair", "tv stand", "red tv stand", "orange sofa"]),
-    **{"thing": ["mug", "red tv stand", "white striped desk"], "things": ["bookshelves", "red tv stands", "green checked chairs"]},
-    **{"a_thing": ["an armchair", "a red tv stand", "an orange striped bed"], "colour": COLOURS, "pattern": solver.PATTERNS},
+    **{
+        "thing": ["mug", "red tv stand", "white striped desk"],
+        "things": ["bookshelves", "red tv stands", "green checked chairs"],
+    },
+    **{
+        "a_thing": ["an armchair", "a red tv stand", "an orange striped bed"],
+        "colour": COLOURS,
+        "pattern": solver.PATTERNS,
+    },
     **{"state": ["open", "closed"], "room": ["living room", "office"], "metres": ["0.0", "12.5"]},
     **{"height": ["7", "120"], "width": ["45"], "number": ["3", "two"]},
 }
@@ -550,7 +780,11 @@ def test_phrases_are_many_complete_and_well_formed(key):
 
 
 def test_no_phrase_twice():
-    assert [p for p, n in Counter(p.lower() for phrases in PHRASES.values() for p in phrases).items() if n > 1] == []
+    assert [
+        p
+        for p, n in Counter(p.lower() for phrases in PHRASES.values() for p in phrases).items()
+        if n > 1
+    ] == []
 
 
 @pytest.mark.parametrize("key", PHRASES)
@@ -565,7 +799,11 @@ def test_no_sentence_belongs_to_two_keys():
     for key, phrases in PHRASES.items():
         for phrase in phrases:
             for sentence, _ in sentences(key, phrase, 2):
-                mixed += [(key, other, sentence) for other in PHRASES if other != key and readings(other, sentence)]
+                mixed += [
+                    (key, other, sentence)
+                    for other in PHRASES
+                    if other != key and readings(other, sentence)
+                ]
     assert mixed == []
 
 
@@ -576,8 +814,17 @@ def test_answer_words_stand_in_closed_questions():
         "relation": "on under inside beside",
         "length": "centimetres",
     }
-    words |= {"situated": "left right front behind", "height": "centimetres", "distance": "metres", "room size": "square metres"}
+    words |= {
+        "situated": "left right front behind",
+        "height": "centimetres",
+        "distance": "metres",
+        "room size": "square metres",
+    }
     words |= {"coordinates": "nearest half metre x y"}
     for key, needed in words.items():
-        assert all(word in re.split(r"\W+", phrase.lower()) for phrase in PHRASES[key] for word in needed.split()), key
+        assert all(
+            word in re.split(r"\W+", phrase.lower())
+            for phrase in PHRASES[key]
+            for word in needed.split()
+        ), key
     assert set(words) <= set(QUESTIONS)

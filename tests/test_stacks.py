@@ -1,4 +1,6 @@
-"""What height RoPE keeps: real swaps, tokens that differ in nothing but height, a probe that knows no more than it is told."""
+"""What height RoPE keeps: real swaps, tokens that differ in nothing but height, a probe that knows
+no more than it is told.
+"""
 
 import numpy as np
 import pytest
@@ -68,7 +70,10 @@ def test_both_parcels_are_seen_and_the_upper_one_is_the_higher(stacks):
     number = (stacks.pillars.centers[:, 0] / VOXEL).long()
     assert number.unique().tolist() == list(range(2 * N))
     for i in range(2 * N):
-        z = [stacks.pillars.centers[(number == i) & (stacks.pillars.segments == s), 2].mean() for s in (1, 2)]
+        z = [
+            stacks.pillars.centers[(number == i) & (stacks.pillars.segments == s), 2].mean()
+            for s in (1, 2)
+        ]
         assert (z[0] > z[1]) == (i % 2 == 0)
 
 
@@ -88,7 +93,9 @@ def test_without_rope_exchanged_parcels_give_the_very_same_token(stacks):
 def test_the_rotated_mean_is_the_formula(stacks):
     features, heights = parcels(stacks)
     token = tokens(pile(features, torch.tensor([[0.5, 0.9]]).expand(N, 2)))
-    upper, lower = (height_rope(features[:, 1, i], torch.full((N,), z)) for i, z in ((1, 0.9), (0, 0.5)))
+    upper, lower = (
+        height_rope(features[:, 1, i], torch.full((N,), z)) for i, z in ((1, 0.9), (0, 0.5))
+    )
     assert torch.allclose(token[:, 1], (upper + lower) / 2, atol=1e-5)
 
 
@@ -112,7 +119,9 @@ def synthetic(n=120, channels=32, seed=0):
     """Stacks whose parcels are a fixed vector per colour with a little noise."""
     generator = torch.Generator().manual_seed(seed)
     colours = torch.rand(n, 8, generator=generator).argsort(1)[:, :2]
-    looks = torch.randn(8, channels, generator=generator)[colours] + 0.1 * torch.randn(n, 2, channels, generator=generator)
+    looks = torch.randn(8, channels, generator=generator)[colours] + 0.1 * torch.randn(
+        n, 2, channels, generator=generator
+    )
     return looks[:, None].expand(-1, 2, -1, -1), colours, torch.arange(n) % 4
 
 
@@ -127,18 +136,24 @@ def test_the_probe_reads_what_is_there_also_for_new_colour_pairs_and_nothing_els
     shuffled = torch.where(swap[:, None, None], token.flip(1), token)
     low, high = interval(answers(shuffled, colours, folds))[1:]
     assert 0.3 < low < 0.5 < high < 0.7
-    assert torch.equal(answers(token * 0 + 1, colours, folds), torch.full((len(looks),), 0.5))  # constant tokens: no preference
+    assert torch.equal(
+        answers(token * 0 + 1, colours, folds), torch.full((len(looks),), 0.5)
+    )  # constant tokens: no preference
 
 
 def test_every_stack_is_answered_by_a_probe_that_never_saw_it():
-    """Tokens of pure noise are remembered perfectly by a probe that saw them, and say nothing to one that did not."""
+    """Tokens of pure noise are remembered perfectly by a probe that saw them, and say nothing to
+    one that did not.
+    """
     colours, folds = synthetic()[1:]
     noise = torch.randn(len(colours), 2, 400, generator=torch.Generator().manual_seed(1))
     assert abs(answers(noise, colours, folds, ridge=1e-3).mean() - 0.5) < 0.1
 
 
 def test_xor_folds_hold_out_whole_colour_pairs():
-    """Folds by i ^ j: the pairs of one fold are of eight different colours, and occur in no other fold."""
+    """Folds by i ^ j: the pairs of one fold are of eight different colours, and occur in no other
+    fold.
+    """
     pairs = [(i, j) for i in range(8) for j in range(i + 1, 8)]
     for k in range(1, 8):
         held_out = [p for p in pairs if p[0] ^ p[1] == k]
@@ -147,12 +162,20 @@ def test_xor_folds_hold_out_whole_colour_pairs():
 
 def test_interval():
     mean, low, high = interval(torch.tensor([0.0, 1.0]).repeat(200))
-    assert mean == 0.5 and low == pytest.approx(0.45, abs=0.02) and high == pytest.approx(0.55, abs=0.02)
+    assert (
+        mean == 0.5
+        and low == pytest.approx(0.45, abs=0.02)
+        and high == pytest.approx(0.55, abs=0.02)
+    )
     assert interval(torch.full((50,), 0.5)) == (0.5, 0.5, 0.5)
 
 
 def test_only_the_first_colours_are_used():
-    used = {o.attributes["colour"] for i in range(20) for o in stacked_rooms(0, i, colours=3)[0][0].objects}
+    used = {
+        o.attributes["colour"]
+        for i in range(20)
+        for o in stacked_rooms(0, i, colours=3)[0][0].objects
+    }
     assert used == {"red", "blue", "green"}
 
 
@@ -163,7 +186,9 @@ def test_the_same_seed_gives_the_same_numbers(encoder, stacks):
     assert not torch.allclose(tokens(other.pillars), tokens(again.pillars), atol=0.1)
 
 
-def test_the_experiment_covers_every_reader_and_exchanged_parcels_without_rope_are_at_chance(stacks):
+def test_the_experiment_covers_every_reader_and_exchanged_parcels_without_rope_are_at_chance(
+    stacks,
+):
     found = compare(stacks)
     assert len(found) == 12
     for (kind, reader), right in found.items():
@@ -174,7 +199,10 @@ def test_the_experiment_covers_every_reader_and_exchanged_parcels_without_rope_a
     assert [len(lines) for lines in curves.values()] == [4, 2, 2]
     assert all((right == 0.5).all() for _, right in curves["height difference (m)"]["none, mean"])
     text = table(found, curves)
-    assert text.count("\n| exchanged | none, mean | 50.0% (50.0% to 50.0%) | 50.0% (50.0% to 50.0%) |") == 1
+    assert (
+        text.count("\n| exchanged | none, mean | 50.0% (50.0% to 50.0%) | 50.0% (50.0% to 50.0%) |")
+        == 1
+    )
 
 
 def test_two_things_in_one_voxel_are_lost_also_with_rope():

@@ -1,4 +1,6 @@
-"""Token counts: the same as the whole pipeline's, for every capture style; and one row for every room of a corpus."""
+"""Token counts: the same as the whole pipeline's, for every capture style; and one row for every
+room of a corpus.
+"""
 
 import pytest
 import torch
@@ -21,7 +23,11 @@ def encoder():
 def test_counts_equal_the_pipelines(encoder, name):
     scene = load_scene(sample_room(name))
     stages = run(scene, encoder, CondensedGrid(encoder.channels, budget=10_000))
-    assert count_tokens(scene) == {"patches": len(stages.patches), "voxels": len(stages.voxels), "grid": len(stages.tokens)}
+    assert count_tokens(scene) == {
+        "patches": len(stages.patches),
+        "voxels": len(stages.voxels),
+        "grid": len(stages.tokens),
+    }
 
 
 def test_counts_apply_no_budget_and_follow_the_voxel_size():
@@ -37,15 +43,26 @@ def test_a_room_without_depth_has_no_tokens():
     assert count_tokens(scene) == {"patches": 0, "voxels": 0, "grid": 0}
 
 
-@pytest.mark.parametrize("size", [(192, 256), (256, 192), (480, 640), (121, 333), (9, 300), (968, 1296)])
+@pytest.mark.parametrize(
+    "size", [(192, 256), (256, 192), (480, 640), (121, 333), (9, 300), (968, 1296)]
+)
 def test_the_map_size_is_the_encoders(encoder, size):
-    assert encoder(torch.zeros(1, *size, 3, dtype=torch.uint8)).shape[1:3] == map_size(*size, encoder.longest_side)
+    assert encoder(torch.zeros(1, *size, 3, dtype=torch.uint8)).shape[1:3] == map_size(
+        *size, encoder.longest_side
+    )
 
 
 def test_corpus_rows(tmp_path):
-    make_corpus(tmp_path / "corpus", rooms=4, views=2, workers=1, pairs=1.0, quiet=True)  # each room with edited copies
+    make_corpus(
+        tmp_path / "corpus", rooms=4, views=2, workers=1, pairs=1.0, quiet=True
+    )  # each room with edited copies
     rows = list(corpus_statistics(tmp_path / "corpus", rooms=99))
-    assert [r["scene"] for r in rows] == ["scannet_00000", "rscan_00000", "multiscan_00000", "arkitscenes_00000"]
+    assert [r["scene"] for r in rows] == [
+        "scannet_00000",
+        "rscan_00000",
+        "multiscan_00000",
+        "arkitscenes_00000",
+    ]
     for row in rows:
         assert list(row) == ["scene", "domain", "split", "patches", "voxels", "grid"]
         domain, number = row["scene"].split("_")

@@ -1,4 +1,6 @@
-"""Voxels and the condensed grid: against plain loops, and what they promise about order, places, sources and the budget."""
+"""Voxels and the condensed grid: against plain loops, and what they promise about order, places,
+sources and the budget.
+"""
 
 import math
 import re
@@ -24,12 +26,19 @@ rows_of_cells = st.integers(1, 4).flatmap(
 
 
 def permuted(patches: Patches, order: torch.Tensor) -> Patches:
-    return Patches(patches.features[order], patches.centers[order], patches.source[order], patches.dropped)
+    return Patches(
+        patches.features[order], patches.centers[order], patches.source[order], patches.dropped
+    )
 
 
 def moved(patches: Patches, *cells: int) -> Patches:
     """The same patches, moved by whole cells (exactly: SIZE is a power of two)."""
-    return Patches(patches.features, patches.centers + torch.tensor(cells) * SIZE, patches.source, patches.dropped)
+    return Patches(
+        patches.features,
+        patches.centers + torch.tensor(cells) * SIZE,
+        patches.source,
+        patches.dropped,
+    )
 
 
 def naive_voxels(patches: Patches, size: float) -> dict[tuple, list[int]]:
@@ -41,7 +50,9 @@ def naive_voxels(patches: Patches, size: float) -> dict[tuple, list[int]]:
 
 
 def turned(feature: np.ndarray, height: float) -> np.ndarray:
-    """The rotation of a feature by its height, with complex numbers: channels i and i + C/2 are one number."""
+    """The rotation of a feature by its height, with complex numbers: channels i and i + C/2 are one
+    number.
+    """
     waves = (feature[:4] + 1j * feature[4:]) * np.exp(2j * np.pi * height / WAVELENGTHS)
     return np.concatenate([waves.real, waves.imag])
 
@@ -50,7 +61,9 @@ def turned(feature: np.ndarray, height: float) -> np.ndarray:
 def test_group_mean_equals_a_plain_loop_and_gives_zero_for_empty_groups(device):
     values, group = torch.randn(20, 3), torch.randint(0, 6, (20,))
     group[group == 2] = 5
-    expected = torch.stack([values[group == g].mean(0) if (group == g).any() else torch.zeros(3) for g in range(7)])
+    expected = torch.stack(
+        [values[group == g].mean(0) if (group == g).any() else torch.zeros(3) for g in range(7)]
+    )
     assert_close(group_mean(values.to(device), group.to(device), 7).cpu(), expected)
 
 
@@ -76,9 +89,15 @@ def test_voxelise_equals_a_plain_loop(device, size):
     expected = naive_voxels(patches, size)
     assert [tuple(cell) for cell in voxels.cells.tolist()] == list(expected)
     for voxel, members in enumerate(expected.values()):
-        assert_close(voxels.features[voxel].cpu(), patches.features[members].mean(0), atol=1e-5, rtol=0)
-        assert_close(voxels.centers[voxel].cpu(), patches.centers[members].mean(0), atol=1e-5, rtol=0)
-        assert voxels.source[members].tolist() == [voxel] * len(members)  # every patch is in exactly one voxel
+        assert_close(
+            voxels.features[voxel].cpu(), patches.features[members].mean(0), atol=1e-5, rtol=0
+        )
+        assert_close(
+            voxels.centers[voxel].cpu(), patches.centers[members].mean(0), atol=1e-5, rtol=0
+        )
+        assert voxels.source[members].tolist() == [voxel] * len(
+            members
+        )  # every patch is in exactly one voxel
 
 
 def test_voxel_centres_lie_in_their_cells():
@@ -99,7 +118,9 @@ def test_the_order_of_patches_changes_nothing(device):
     grid = CondensedGrid(8).to(device)
     one, other = (to_device(p, device) for p in (patches, permuted(patches, order)))
     voxels, again = voxelise(one), voxelise(other)
-    assert torch.equal(voxels.cells, again.cells) and torch.equal(voxels.source[order.to(device)], again.source)
+    assert torch.equal(voxels.cells, again.cells) and torch.equal(
+        voxels.source[order.to(device)], again.source
+    )
     assert_close(grid(other).features, grid(one).features, atol=1e-5, rtol=0)
     assert_close(grid(other).centers, grid(one).centers, atol=1e-5, rtol=0)
 
@@ -155,7 +176,9 @@ def test_moving_a_scene_by_whole_cells_moves_cells_and_leaves_pooled_features():
 
 def test_moving_a_scene_up_changes_the_pooled_features():
     patches, grid = random_patches(200), CondensedGrid(8, SIZE)
-    pooled, raised = (grid.condense(voxelise(p, SIZE))[0] for p in (patches, moved(patches, 0, 0, 3)))
+    pooled, raised = (
+        grid.condense(voxelise(p, SIZE))[0] for p in (patches, moved(patches, 0, 0, 3))
+    )
     assert (raised - pooled).norm() > 0.1 * pooled.norm()
 
 
@@ -176,7 +199,9 @@ def test_within_the_budget_nothing_is_enlarged_and_nothing_is_said():
 
 @devices
 @pytest.mark.parametrize("budget", [4, 7, 50, 90])
-def test_above_the_budget_cells_grow_until_all_patches_fit_and_a_warning_tells_the_numbers(device, budget):
+def test_above_the_budget_cells_grow_until_all_patches_fit_and_a_warning_tells_the_numbers(
+    device, budget
+):
     patches = to_device(random_patches(300), device)
     pillars = len({tuple(cell) for cell in (patches.centers[:, :2] / 0.2).floor().tolist()})
     with pytest.warns(UserWarning, match="exceed the budget") as caught:
@@ -210,7 +235,11 @@ def test_a_budget_below_four_is_refused():
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_patches_give_no_tokens_and_one_patch_gives_one(device, count):
     tokens = CondensedGrid(8, budget=4).to(device)(to_device(random_patches(count), device))
-    assert len(tokens) == count and tokens.centers.shape == (count, 3) and tokens.source.tolist() == [0] * count
+    assert (
+        len(tokens) == count
+        and tokens.centers.shape == (count, 3)
+        and tokens.source.tolist() == [0] * count
+    )
 
 
 def test_gradients_reach_every_patch_and_the_position_embedding():

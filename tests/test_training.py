@@ -36,7 +36,14 @@ from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.rooms.questions import plural
 from leovl_mini.samples import sample_room, samples_folder
 from leovl_mini.scene import CaptureError, Object
-from leovl_mini.symbolic import WORDS, Symbols, Vocabulary, objects_as_symbols, on_paper, tokens_as_symbols
+from leovl_mini.symbolic import (
+    WORDS,
+    Symbols,
+    Vocabulary,
+    objects_as_symbols,
+    on_paper,
+    tokens_as_symbols,
+)
 from leovl_mini.tokens import SceneTokens, representation
 from leovl_mini.training import (
     alignment_loss,
@@ -47,7 +54,7 @@ from leovl_mini.training import (
     symbolic_loss,
     train_steps,
     tuning_loss,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +68,9 @@ def room_examples(name: str = "scannet_2") -> list[Example]:
 
 def room_objects(name: str = "scannet_2") -> list[Object]:
     objects = json.loads((sample_room(name) / "scene.json").read_text())["objects"]
-    return [Object(**{**o, "center": tuple(o["center"]), "size": tuple(o["size"])}) for o in objects]
+    return [
+        Object(**{**o, "center": tuple(o["center"]), "size": tuple(o["size"])}) for o in objects
+    ]
 
 
 def fake_scene(name: str) -> SceneInput:
@@ -70,16 +79,22 @@ def fake_scene(name: str) -> SceneInput:
     centers = torch.tensor([o.center for o in objects], dtype=torch.float32)
     features = torch.randn(len(objects), 8, generator=torch.Generator().manual_seed(len(objects)))
     shows = torch.tensor([[o.id, 0] for o in objects])
-    return SceneInput(SceneTokens(features, centers, torch.zeros(0, dtype=torch.long)), shows, objects, name)
+    return SceneInput(
+        SceneTokens(features, centers, torch.zeros(0, dtype=torch.long)), shows, objects, name
+    )
 
 
 def lessons(model: LeoVL, **options) -> Lessons:
     names = ("scannet_2", "rscan_3", "multiscan_1")
-    examples = [dataclasses.replace(e, scene=name, id=f"{name}/{e.id}") for name in names for e in room_examples(name)]
+    examples = [
+        dataclasses.replace(e, scene=name, id=f"{name}/{e.id}")
+        for name in names
+        for e in room_examples(name)
+    ]
     return Lessons(model, fake_scene, examples, **{"rooms": 2, "budget": 90, **options})
 
 
-# -- prompts ---------------------------------------------------------------------------------------------------------------------
+# -- prompts ---------------------------------------------------------------------------------------
 
 
 def test_only_the_answer_and_its_end_are_learned(model):
@@ -92,11 +107,27 @@ def test_only_the_answer_and_its_end_are_learned(model):
 
 
 def test_places_stand_where_their_tokens_stand(model):
-    asked = Example("", "", "qa", "situated", "Where is it?", ["left"], "I am here.", [1.0, 2.0, 0.0], math.pi / 2)
+    asked = Example(
+        "",
+        "",
+        "qa",
+        "situated",
+        "Where is it?",
+        ["left"],
+        "I am here.",
+        [1.0, 2.0, 0.0],
+        math.pi / 2,
+    )
     turn = encode(asked, model.tokenizer)
-    named = {model.tokenizer.convert_ids_to_tokens(turn.ids[i]): point for i, point in turn.places.items()}
+    named = {
+        model.tokenizer.convert_ids_to_tokens(turn.ids[i]): point
+        for i, point in turn.places.items()
+    }
     assert named[POSE] == (1.0, 2.0, 0.0) and np.allclose(named[AHEAD], (1.0, 3.0, 0.0))
-    chosen = encode(Example("", "", "object captioning", "", "What?", ["a"], spot=[1.0, 0.0, 0.5]), model.tokenizer)
+    chosen = encode(
+        Example("", "", "object captioning", "", "What?", ["a"], spot=[1.0, 0.0, 0.5]),
+        model.tokenizer,
+    )
     assert [model.tokenizer.convert_ids_to_tokens(chosen.ids[i]) for i in chosen.places] == [SPOT]
 
 
@@ -107,7 +138,7 @@ def test_earlier_turns_are_read_but_not_learned(model):
     assert all(q in text and a in text for q, a in dialogue.history)
 
 
-# -- packing and loss --------------------------------------------------------------------------------------------------------------
+# -- packing and loss ------------------------------------------------------------------------------
 
 
 def turns_of(model: LeoVL, count: int, skip: int = 0):
@@ -121,7 +152,9 @@ def alone(model: LeoVL, scene, turn) -> torch.Tensor:
     labels = torch.full((len(before) + len(turn.ids),), -100)
     labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
     positions = model.positions(len(before) - len(scene), len(scene), len(words))[None]
-    return model.language(inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]).loss
+    return model.language(
+        inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]
+    ).loss
 
 
 def test_eager_attention_is_refused_in_training():
@@ -133,34 +166,64 @@ def test_eager_attention_is_refused_in_training():
 
 def test_all_scene_tokens_share_a_position_in_nano(model):
     assert model.positions(3, 4, 3).tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5, 6]
-    assert model.positions(3, 1, 2).tolist() == model.positions(3, 0, 3).tolist() == [0, 1, 2, 3, 4, 5]
+    assert (
+        model.positions(3, 1, 2).tolist() == model.positions(3, 0, 3).tolist() == [0, 1, 2, 3, 4, 5]
+    )
     packed = model.pack([random_tokens(4, 8)], [turns_of(model, 2)])
     start = int((packed.segments == 0).sum())
     assert packed.positions[0, :start].tolist() == model.positions(start - 4, 4).tolist()
 
 
 def test_packed_turns_have_the_loss_of_separate_sequences(model):
-    scenes, turns = [random_tokens(7, 8), random_tokens(12, 8, seed=1)], [turns_of(model, 3), turns_of(model, 5, skip=40)]
-    expected = torch.stack([alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some])
+    scenes, turns = (
+        [random_tokens(7, 8), random_tokens(12, 8, seed=1)],
+        [turns_of(model, 3), turns_of(model, 5, skip=40)],
+    )
+    expected = torch.stack(
+        [alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some]
+    )
     packed = model.pack(scenes, turns)
     assert_close(model.loss(packed), expected.mean(), atol=1e-5, rtol=0)
     lengths = torch.tensor([len(t.ids) - t.answer_start for some in turns for t in some])
-    assert_close(model.loss(packed, per="token"), (expected * lengths).sum() / lengths.sum(), atol=1e-5, rtol=0)
-    assert not torch.allclose(model.loss(packed), model.loss(packed, per="token"), atol=1e-6, rtol=0)
+    assert_close(
+        model.loss(packed, per="token"),
+        (expected * lengths).sum() / lengths.sum(),
+        atol=1e-5,
+        rtol=0,
+    )
+    assert not torch.allclose(
+        model.loss(packed), model.loss(packed, per="token"), atol=1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize("kind", ["grid", "voxels", "proxies", "patches", "objects"])
 def test_packing_works_for_every_representation(kind):
     model = LeoVL("nano", channels=8, tokens=kind)
-    patches = [Patches(torch.randn(30, 8), torch.rand(30, 3) * 4, torch.zeros(30, 3, dtype=torch.long), 0, torch.arange(30) // 8)
-               for _ in range(2)]  # fmt: skip
-    scenes, turns = [model.scene_tokens(p) for p in patches], [turns_of(model, 2), turns_of(model, 2, skip=30)]
-    expected = torch.stack([alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some]).mean()
+    patches = [
+        Patches(
+            torch.randn(30, 8),
+            torch.rand(30, 3) * 4,
+            torch.zeros(30, 3, dtype=torch.long),
+            0,
+            torch.arange(30) // 8,
+        )
+        for _ in range(2)
+    ]
+    scenes, turns = (
+        [model.scene_tokens(p) for p in patches],
+        [turns_of(model, 2), turns_of(model, 2, skip=30)],
+    )
+    expected = torch.stack(
+        [alone(model, s, t) for s, some in zip(scenes, turns, strict=True) for t in some]
+    ).mean()
     assert_close(model.loss(model.pack(scenes, turns)), expected, atol=1e-5, rtol=0)
 
 
 def test_a_turn_does_not_see_another_turn_nor_the_next_scene(model):
-    scenes, turns = [random_tokens(7, 8), random_tokens(9, 8, seed=1)], [turns_of(model, 3), turns_of(model, 2, skip=9)]
+    scenes, turns = (
+        [random_tokens(7, 8), random_tokens(9, 8, seed=1)],
+        [turns_of(model, 3), turns_of(model, 2, skip=9)],
+    )
     packed = model.pack(scenes, turns)
     packed.embeddings = packed.embeddings.detach().requires_grad_()
     losses, turn = model.token_losses(packed)
@@ -179,24 +242,48 @@ def test_gradients_reach_everything_that_is_trained(model):
 
 
 def test_a_question_in_a_batch_is_answered_as_alone(model):
-    scene, some = random_tokens(9, 8), [e for e in room_examples() if e.task in ("qa", "object captioning")][::5]
+    scene, some = (
+        random_tokens(9, 8),
+        [e for e in room_examples() if e.task in ("qa", "object captioning")][::5],
+    )
     together = model.answers(scene, some, 6)
-    assert together == [model.answers(scene, [e], 6)[0] for e in some] == model.answers(scene, some, 6, use_cache=False)
+    assert (
+        together
+        == [model.answers(scene, [e], 6)[0] for e in some]
+        == model.answers(scene, some, 6, use_cache=False)
+    )
 
 
-# -- turning -----------------------------------------------------------------------------------------------------------------------
+# -- turning ---------------------------------------------------------------------------------------
 
 
 def test_turning_the_room_turns_coordinates_and_poses():
     item = Object(1, "mug", (1.6, -0.4, 0.5), (0.1, 0.1, 0.1), 0.3, {})
-    asked = Example("", "", "qa", "coordinates", "Where?", ["x 1.5, y -0.5"], position=[1.6, -0.4, 0.0], heading=0.0)
-    for quarters, answer in enumerate(["x 1.5, y -0.5", "x 0.5, y 1.5", "x -1.5, y 0.5", "x -0.5, y -1.5"]):
+    asked = Example(
+        "",
+        "",
+        "qa",
+        "coordinates",
+        "Where?",
+        ["x 1.5, y -0.5"],
+        position=[1.6, -0.4, 0.0],
+        heading=0.0,
+    )
+    for quarters, answer in enumerate(
+        ["x 1.5, y -0.5", "x 0.5, y 1.5", "x -1.5, y 0.5", "x -0.5, y -1.5"]
+    ):
         turned, moved = turned_example(asked, quarters), turned_object(item, quarters)
         assert turned.answers == [answer]
-        assert np.allclose(turned.position[:2], moved.center[:2]) and math.isclose(turned.heading, quarters * math.pi / 2)
-        tokens = SceneTokens(torch.zeros(1, 2), torch.tensor([item.center]), torch.zeros(0, dtype=torch.long))
+        assert np.allclose(turned.position[:2], moved.center[:2]) and math.isclose(
+            turned.heading, quarters * math.pi / 2
+        )
+        tokens = SceneTokens(
+            torch.zeros(1, 2), torch.tensor([item.center]), torch.zeros(0, dtype=torch.long)
+        )
         assert_close(turned_tokens(tokens, quarters).centers[0], torch.tensor(moved.center))
-    assert turned_example(Example("", "", "qa", "coordinates", "", ["x 0.0, y 0.5"]), 1).answers == ["x -0.5, y 0.0"]
+    assert turned_example(
+        Example("", "", "qa", "coordinates", "", ["x 0.0, y 0.5"]), 1
+    ).answers == ["x -0.5, y 0.0"]
 
 
 def test_four_quarters_are_none():
@@ -207,7 +294,7 @@ def test_four_quarters_are_none():
     assert_close(tokens.centers, random_tokens(5, 8).centers)
 
 
-# -- symbols -----------------------------------------------------------------------------------------------------------------------
+# -- symbols ---------------------------------------------------------------------------------------
 
 
 def said(model, ids) -> list[str]:
@@ -218,7 +305,16 @@ def test_an_object_in_words(model):
     words = Vocabulary(model.tokenizer)
     attributes = {"colour": "red", "pattern": "striped", "state": "open", "on": "4"}
     item = Object(3, "tv stand", (0.0, 0.0, 0.3), (1.0, 0.4, 0.6), 0.0, attributes)
-    assert said(model, words.describe(item)) == ["tv", "stand", "red", "striped", "open", "<bottom0>", "<top3>", "on"]
+    assert said(model, words.describe(item)) == [
+        "tv",
+        "stand",
+        "red",
+        "striped",
+        "open",
+        "<bottom0>",
+        "<top3>",
+        "on",
+    ]
     alone = Object(3, "lamp", (0.0, 0.0, 0.8), (0.4, 0.4, 1.6), 0.0, {})
     assert said(model, words.describe(alone)) == ["lamp", "<bottom0>", "<top8>", "middle"]
     assert len(words.describe(item)) == len(words.describe(alone)) == 8
@@ -228,27 +324,41 @@ def test_an_object_in_words(model):
 
 def test_a_token_says_the_words_of_what_it_shows(model):
     words, seen = Vocabulary(model.tokenizer), fake_scene("scannet_2")
-    assert torch.equal(tokens_as_symbols(seen, words).words, objects_as_symbols(seen.objects, words).words)
+    assert torch.equal(
+        tokens_as_symbols(seen, words).words, objects_as_symbols(seen.objects, words).words
+    )
     seen.shows[0] = 0
     assert (tokens_as_symbols(seen, words).words[0] == -1).all()
 
 
 def test_a_thing_says_once_how_it_is_there(model):
-    """A table of three tokens and a mug on one of them: each says it next to its middle, and can be counted."""
+    """A table of three tokens and a mug on one of them: each says it next to its middle, and can be
+    counted.
+    """
     table = Object(1, "table", (0.1, 0.0, 0.35), (1.5, 0.6, 0.7), 0.0, {})
     mug = Object(2, "mug", (0.5, 0.0, 0.75), (0.1, 0.1, 0.1), 0.0, {"on": "1"})
     centers = torch.tensor([[-0.5, 0.0, 0.7], [0.0, 0.0, 0.7], [0.5, 0.0, 0.75], [2.0, 0.0, 0.0]])
     tokens = SceneTokens(torch.zeros(4, 8), centers, torch.arange(4))
     seen = SceneInput(tokens, torch.tensor([[1, 0], [1, 0], [2, 1], [0, 0]]), [table, mug], "room")
-    rows = [said(model, row) for row in tokens_as_symbols(seen, Vocabulary(model.tokenizer)).words.tolist()]
-    assert [("middle" in row, "on" in row) for row in rows] == [(False, False), (True, False), (False, True), (False, False)]
+    rows = [
+        said(model, row)
+        for row in tokens_as_symbols(seen, Vocabulary(model.tokenizer)).words.tolist()
+    ]
+    assert [("middle" in row, "on" in row) for row in rows] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
     assert "table" in rows[2] and "mug" in rows[2] and rows[3] == []
 
 
 def test_shown_objects_are_those_with_the_most_patches():
     source = torch.tensor([0, 0, 0, 0, 1, 1, -1, 1])
     segments = torch.tensor([5, 5, 2, 0, 0, 0, 7, 0])
-    patches = Patches(torch.zeros(8, 2), torch.zeros(8, 3), torch.zeros(8, 3, dtype=torch.long), 0, segments)
+    patches = Patches(
+        torch.zeros(8, 2), torch.zeros(8, 3), torch.zeros(8, 3, dtype=torch.long), 0, segments
+    )
     tokens = SceneTokens(torch.zeros(3, 2), torch.zeros(3, 3), source)
     assert shown_objects(tokens, patches).tolist() == [[5, 2], [0, 0], [0, 0]]
 
@@ -264,7 +374,9 @@ def test_tokens_are_chosen_and_turned_where_they_lie(device):
 
 
 def test_everyday_words_ask_the_same(model):
-    """Questions of existence and number, and overviews, in the shortest words; the answer and everything else stays."""
+    """Questions of existence and number, and overviews, in the shortest words; the answer and
+    everything else stays.
+    """
     for example in room_examples():
         short = shortest(example)
         assert short.answers == example.answers and short.derivation == example.derivation
@@ -276,24 +388,35 @@ def test_everyday_words_ask_the_same(model):
             assert short.question == "What is in the room?"
         else:
             assert short == example
-    asked = {share: "".join(model.tokenizer.decode(t.ids) for step in range(6) for turns in
-                            lessons(model, rooms=3, budget=300, everyday=share).batch(step).turns for t in turns)
-             for share in (0.0, 0.5, 1.0)}  # fmt: skip
+    asked = {
+        share: "".join(
+            model.tokenizer.decode(t.ids)
+            for step in range(6)
+            for turns in lessons(model, rooms=3, budget=300, everyday=share).batch(step).turns
+            for t in turns
+        )
+        for share in (0.0, 0.5, 1.0)
+    }
     said = {
-        share: [len(re.findall(p, text)) for p in (r"USER: Is there an? [a-z ]+\?", "ASSISTANT: (yes|no)<")]
+        share: [
+            len(re.findall(p, text))
+            for p in (r"USER: Is there an? [a-z ]+\?", "ASSISTANT: (yes|no)<")
+        ]
         for share, text in asked.items()
     }
     assert said[0.0][0] < said[0.5][0] < said[1.0][0] and said[1.0][1] > 0
 
 
-# -- batches and the loop ----------------------------------------------------------------------------------------------------------
+# -- batches and the loop --------------------------------------------------------------------------
 
 
 def test_batches_depend_on_seed_and_step_alone(model):
     first, again, other = lessons(model), lessons(model), lessons(model, seed=1)
     first.batch(3)
     a, b, c = first.batch(0), again.batch(0), other.batch(0)
-    assert a.turns == b.turns and all(torch.equal(x.centers, y.centers) for x, y in zip(a.scenes, b.scenes, strict=True))
+    assert a.turns == b.turns and all(
+        torch.equal(x.centers, y.centers) for x, y in zip(a.scenes, b.scenes, strict=True)
+    )
     assert a.turns != c.turns
 
 
@@ -312,7 +435,16 @@ def test_parts_of_a_batch_make_the_whole(model):
 
 
 def test_scene_and_turns_fill_the_budget_and_tasks_can_be_left_out(model):
-    some = lessons(model, budget=150, weights={"scene captioning": 0.0, "object captioning": 0.0, "planning": 0.0, "dialogue": 0.0})
+    some = lessons(
+        model,
+        budget=150,
+        weights={
+            "scene captioning": 0.0,
+            "object captioning": 0.0,
+            "planning": 0.0,
+            "dialogue": 0.0,
+        },
+    )
     for step in range(5):
         batch = some.batch(step)
         for scene, turns in zip(batch.scenes, batch.turns, strict=True):
@@ -323,34 +455,66 @@ def test_scene_and_turns_fill_the_budget_and_tasks_can_be_left_out(model):
 
 def test_a_kind_of_question_weighs_more_than_its_task(model):
     some = lessons(model, rooms=3, budget=400, weights=dict.fromkeys(TASKS, 0.0) | {"colour": 1.0})
-    asked = [model.tokenizer.decode(t.ids) for step in range(5) for turns in some.batch(step).turns for t in turns]
+    asked = [
+        model.tokenizer.decode(t.ids)
+        for step in range(5)
+        for turns in some.batch(step).turns
+        for t in turns
+    ]
     assert len(asked) > 10 and all("colour" in text for text in asked)
 
 
 def test_a_share_of_the_rooms_is_asked_for_lists(model):
     def lists(share):
         some = lessons(model, lists=share)
-        rooms = [[model.tokenizer.decode(t.ids) for t in turns] for step in range(40) for turns in some.batch(step).turns]
+        rooms = [
+            [model.tokenizer.decode(t.ids) for t in turns]
+            for step in range(40)
+            for turns in some.batch(step).turns
+        ]
         assert all(len(words) == 1 for words in rooms if any(q in words[0] for q in LISTS))
-        shorthand = [all(re.match(r" USER: [\w ]+ ASSISTANT:", w) for w in words) for words in rooms]
+        shorthand = [
+            all(re.match(r" USER: [\w ]+ ASSISTANT:", w) for w in words) for words in rooms
+        ]
         return sum(any(q in words[0] for q in LISTS) for words in rooms), sum(shorthand)
 
-    assert lists(0.0) == (0, 0) and sum(lists(1.0)) == 80 and 35 < lists(1.0)[1] < 62 and 5 < sum(lists(0.25)) < 40
+    assert (
+        lists(0.0) == (0, 0)
+        and sum(lists(1.0)) == 80
+        and 35 < lists(1.0)[1] < 62
+        and 5 < sum(lists(0.25)) < 40
+    )
 
 
 def paper_rooms(some: Lessons, steps: int) -> list[tuple[bool, list[Turn]]]:
     """For every room whether it has one token per thing, and its turns."""
     counts = {len(fake_scene(name)) for name in some.names}
-    return [(len(s) in counts, t) for b in map(some.batch, range(steps)) for s, t in zip(b.scenes, b.turns, strict=True)]
+    return [
+        (len(s) in counts, t)
+        for b in map(some.batch, range(steps))
+        for s, t in zip(b.scenes, b.turns, strict=True)
+    ]
 
 
 def test_texts_are_asked_for_in_rooms_of_both_forms(model):
     def asked(texts: float) -> set[tuple[bool, bool]]:
         """Rooms of one token per thing or of many; texts for answers or not."""
-        some = lessons(model, kind="objects", budget=400, texts=texts, weights={"planning": 0.0, "dialogue": 0.0})
-        return {(single, all(len(t.ids) - t.answer_start > 30 for t in turns)) for single, turns in paper_rooms(some, 24)}
+        some = lessons(
+            model,
+            kind="objects",
+            budget=400,
+            texts=texts,
+            weights={"planning": 0.0, "dialogue": 0.0},
+        )
+        return {
+            (single, all(len(t.ids) - t.answer_start > 30 for t in turns))
+            for single, turns in paper_rooms(some, 24)
+        }
 
-    assert asked(1.0) == {(True, True), (False, True)} and asked(0.0) == {(True, False), (False, False)}
+    assert asked(1.0) == {(True, True), (False, True)} and asked(0.0) == {
+        (True, False),
+        (False, False),
+    }
     assert len(asked(0.5)) == 4
 
 
@@ -365,13 +529,21 @@ def test_a_grid_on_paper_leaves_words_for_questions(model, monkeypatch):
     monkeypatch.setattr("leovl_mini.lessons.on_paper", lambda *_: seen)
     for budget, fits in ((len(seen) + 64, True), (len(seen) + 63, False)):
         batches = map(lessons(model, kind="objects", budget=budget).batch, range(20))
-        rooms = [(len(s), sum(len(t.ids) for t in turns)) for b in batches for s, turns in zip(b.scenes, b.turns, strict=True)]
-        assert any(size == len(seen) for size, _ in rooms) == fits and all(size + words <= budget for size, words in rooms)
+        rooms = [
+            (len(s), sum(len(t.ids) for t in turns))
+            for b in batches
+            for s, turns in zip(b.scenes, b.turns, strict=True)
+        ]
+        assert any(size == len(seen) for size, _ in rooms) == fits and all(
+            size + words <= budget for size, words in rooms
+        )
 
 
 def test_after_the_crowd_every_fourth_step_only_counts_in_more_rooms(model):
     some = lessons(model, kind="objects", rooms=1, budget=400, crowd=12)
-    assert [len(some.batch(step).scenes) for step in range(28)] == [4 if step in (15, 19, 23) else 1 for step in range(28)]
+    assert [len(some.batch(step).scenes) for step in range(28)] == [
+        4 if step in (15, 19, 23) else 1 for step in range(28)
+    ]
     for step in (15, 19, 23):
         batch, parts = some.batch(step), [some.batch(step, part, 2).turns for part in range(2)]
         assert batch.turns[0::2] == parts[0] and batch.turns[1::2] == parts[1]
@@ -382,14 +554,22 @@ def test_after_the_crowd_every_fourth_step_only_counts_in_more_rooms(model):
             for turn in turns:
                 text = model.tokenizer.decode(turn.ids[: turn.answer_start]).strip()
                 number = model.tokenizer.decode(turn.ids[turn.answer_start : -1]).strip()
-                assert number in {str(n) for c, n in said.items() if text == f"USER: {plural(c)} ASSISTANT:"}
+                assert number in {
+                    str(n) for c, n in said.items() if text == f"USER: {plural(c)} ASSISTANT:"
+                }
 
 
 def test_rooms_fill_up(model):
-    """At first a room holds a few objects with what they lie on, and is asked about those; in the end everything is there."""
+    """At first a room holds a few objects with what they lie on, and is asked about those; in the
+    end everything is there.
+    """
     some = lessons(model, kind="objects", rooms=3, turn=False, crowd=100, budget=900)
-    early, late, *whole = (sum(len(s) for s in some.batch(step).scenes) for step in (0, 80, 100, 101, 102))
-    assert early < late <= sum(len(fake_scene(n)) for n in some.names) < max(whole)  # in the end, several tokens each in a half
+    early, late, *whole = (
+        sum(len(s) for s in some.batch(step).scenes) for step in (0, 80, 100, 101, 102)
+    )
+    assert (
+        early < late <= sum(len(fake_scene(n)) for n in some.names) < max(whole)
+    )  # in the end, several tokens each in a half
     objects = room_objects()
     lying = next(o for o in objects if "on" in o.attributes)
     host = int(lying.attributes["on"])
@@ -415,7 +595,11 @@ def test_few_objects_are_not_asked_about_what_is_missing(model):
 
 def test_the_first_lessons_list_all_that_is_there(model):
     some = lessons(model, kind="objects", rooms=3, crowd=30)
-    named = {i for word in [*LARGE, *SMALL, *FIXED, *COLOURS, "plain", "striped", "checked"] for i in some.vocabulary.ids(word)}
+    named = {
+        i
+        for word in [*LARGE, *SMALL, *FIXED, *COLOURS, "plain", "striped", "checked"]
+        for i in some.vocabulary.ids(word)
+    }
     for step in range(0, 18, 2):
         batch = some.batch(step)
         for scene, (turn,) in zip(batch.scenes, batch.turns, strict=True):
@@ -437,9 +621,13 @@ def test_a_grid_on_paper_shows_each_object_where_it_stands(model):
         assert len(cells.unique(dim=0)) == len(seen)  # a cell is one token, whatever it shows
         beds, mugs = ((seen.shows == i).any(1) for i in (1, 2))
         assert 15 <= int(beds.sum()) <= 70 and 1 <= int(mugs.sum()) <= 9
-        assert float((beds & mugs).sum()) >= 0.5 * float(mugs.sum())  # the mug shares its tokens with the bed
+        assert float((beds & mugs).sum()) >= 0.5 * float(
+            mugs.sum()
+        )  # the mug shares its tokens with the bed
         away = (seen.tokens.centers[beds, :2] - torch.tensor([1.0, 2.0])).abs()
-        assert (away <= torch.tensor([0.5, 1.0]) + 0.125 + 4 * 0.08).all() and away[:, 1].max() > 0.7  # turned by a quarter
+        assert (away <= torch.tensor([0.5, 1.0]) + 0.125 + 4 * 0.08).all() and away[
+            :, 1
+        ].max() > 0.7  # turned by a quarter
         symbols = tokens_as_symbols(seen, vocabulary)
         share = torch.where(mugs, 1 / mugs.sum(), torch.where(beds, 1 / beds.sum(), 0.0))
         assert_close(symbols.share, share)  # a mug's few tokens count as much as the bed's many
@@ -454,17 +642,27 @@ def test_a_grid_on_paper_shows_each_object_where_it_stands(model):
 
 
 def test_a_grid_on_paper_is_as_dense_as_a_grid():
-    """Against the bundled features: tokens that show something, tokens that show two things, tokens of small and large things."""
+    """Against the bundled features: tokens that show something, tokens that show two things, tokens
+    of small and large things.
+    """
     cache, rng = FeatureCache(samples_folder() / "lessons"), np.random.default_rng(0)
 
     def counted(seen):
         each = np.array([int((seen.shows == o.id).any(1).sum()) for o in seen.objects])
         area = np.array([o.size[0] * o.size[1] for o in seen.objects])
         shown = (seen.shows > 0).sum(1)
-        return int((shown > 0).sum()), int((shown == 2).sum()), each[area < 0.12].mean(), each[area > 0.6].mean()
+        return (
+            int((shown > 0).sum()),
+            int((shown == 2).sum()),
+            each[area < 0.12].mean(),
+            each[area > 0.6].mean(),
+        )
 
     rooms = [cache.scene(name) for name in cache.file_of]
-    real, paper = (np.mean([counted(seen) for seen in some], 0) for some in (rooms, [on_paper(r.objects, rng) for r in rooms]))
+    real, paper = (
+        np.mean([counted(seen) for seen in some], 0)
+        for some in (rooms, [on_paper(r.objects, rng) for r in rooms])
+    )
     assert (np.abs(paper / real - 1) < 0.25).all(), (real, paper)
 
 
@@ -472,9 +670,16 @@ def test_tokens_of_floor_and_wall_are_thinned_out(model):
     def with_floor(name):
         seen, source = fake_scene(name), torch.arange(100)
         tokens = SceneTokens(
-            torch.cat([seen.tokens.features, torch.zeros(100, 8)]), torch.cat([seen.tokens.centers, torch.zeros(100, 3)]), source
+            torch.cat([seen.tokens.features, torch.zeros(100, 8)]),
+            torch.cat([seen.tokens.centers, torch.zeros(100, 3)]),
+            source,
         )
-        return SceneInput(tokens, torch.cat([seen.shows, torch.zeros(100, 2, dtype=torch.long)]), seen.objects, name)
+        return SceneInput(
+            tokens,
+            torch.cat([seen.shows, torch.zeros(100, 2, dtype=torch.long)]),
+            seen.objects,
+            name,
+        )
 
     objects = sum(len(fake_scene(name)) for name in lessons(model).names)
     for plain, low, high in ((1.0, 300, 300), (0.3, 60, 120), (0.0, 0, 0)):
@@ -488,21 +693,32 @@ def test_tokens_of_floor_and_wall_are_thinned_out(model):
 
 
 def test_nano_looks_for_what_is_alike_and_copies_it(model):
-    """Before any training: among scene tokens, the word "chair" attends most to the chair, and takes up its colour."""
+    """Before any training: among scene tokens, the word "chair" attends most to the chair, and
+    takes up its colour.
+    """
     vocabulary = Vocabulary(model.tokenizer)
     chair, colours = vocabulary.ids("chair")[0], ["red", "blue", "green"]
     kinds = ["sofa", "chair", "lamp"]
-    words = torch.tensor([[vocabulary.ids(k)[0], vocabulary.ids(c)[0]] for k, c in zip(kinds, colours, strict=True)])
+    words = torch.tensor(
+        [[vocabulary.ids(k)[0], vocabulary.ids(c)[0]] for k, c in zip(kinds, colours, strict=True)]
+    )
     fresh = LeoVL("nano", channels=8)
     table = fresh.language.get_input_embeddings()
     with torch.no_grad():
-        scene = (fresh.volume * fresh.content([Symbols(words, torch.zeros(3, 3))])).roll(fresh.dialect, -1)
+        scene = (fresh.volume * fresh.content([Symbols(words, torch.zeros(3, 3))])).roll(
+            fresh.dialect, -1
+        )
         read = torch.cat([scene, table(torch.tensor([chair]))])[None]
         fresh.language.set_attn_implementation("eager")
-        first = fresh.language(inputs_embeds=read, output_attentions=True, output_hidden_states=True)
+        first = fresh.language(
+            inputs_embeds=read, output_attentions=True, output_hidden_states=True
+        )
     attention = first.attentions[0][0, :, -1].mean(0)
     assert attention[:3].argmax() == 1 and attention[1] > 1.5 * max(attention[0], attention[2])
-    found = first.hidden_states[1][0, -1] @ table.weight[torch.tensor([vocabulary.ids(c)[0] for c in colours])].T
+    found = (
+        first.hidden_states[1][0, -1]
+        @ table.weight[torch.tensor([vocabulary.ids(c)[0] for c in colours])].T
+    )
     assert found.argmax() == 1
 
 
@@ -535,14 +751,20 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, muon):
             return answer_loss(m, batch) * (1 + torch.rand(()))  # random, as place_loss is
 
         torch.manual_seed(5)
-        history = train_steps(model, some, 6, loss, checkpoint=file, every=2, quiet=True, warmup=2, muon=muon)
+        history = train_steps(
+            model, some, 6, loss, checkpoint=file, every=2, quiet=True, warmup=2, muon=muon
+        )
         return model.state_dict(), history, len(steps)
 
     whole, losses, _ = run(tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken.safetensors", interrupt_at=4)  # two steps were saved, the third is lost
+        run(
+            tmp_path / "broken.safetensors", interrupt_at=4
+        )  # two steps were saved, the third is lost
     broken, again, steps = run(tmp_path / "broken.safetensors")
-    assert steps == 4 and losses == again and all(torch.equal(broken[k], v) for k, v in whole.items())
+    assert (
+        steps == 4 and losses == again and all(torch.equal(broken[k], v) for k, v in whole.items())
+    )
     assert restore(tmp_path / "whole.safetensors", LeoVL("nano", channels=8)) == losses
 
 
@@ -550,10 +772,14 @@ def test_muon_moves_the_matrices_of_layers_and_adamw_the_rest():
     model = LeoVL("nano", channels=8, seed=3)
     model.projector.requires_grad_(False)
     names = {id(p): n for n, p in model.named_parameters()}
-    adamw, muon = ({names[id(p)] for p in o.param_groups[0]["params"]} for o in optimizers_of(model, 1e-3, 0.05, muon=True))
+    adamw, muon = (
+        {names[id(p)] for p in o.param_groups[0]["params"]}
+        for o in optimizers_of(model, 1e-3, 0.05, muon=True)
+    )
     assert muon == {n for n, p in model.named_parameters() if p.requires_grad and p.ndim == 2} - {
-        "language.model.embed_tokens.weight", "representation.fourier.frequencies"
-    }  # fmt: skip
+        "language.model.embed_tokens.weight",
+        "representation.fourier.frequencies",
+    }
     assert adamw == {n for n, p in model.named_parameters() if p.requires_grad} - muon
     (alone,) = optimizers_of(model, 1e-3, 0.05, muon=False)
     assert {names[id(p)] for p in alone.param_groups[0]["params"]} == adamw | muon
@@ -568,10 +794,17 @@ def test_a_step_of_muon_is_as_long_in_every_direction_and_goes_downhill():
     train_steps(model, some, 1, answer_loss, rate, warmup=0, decay=0.0, quiet=True, muon=True)
     name = "language.model.layers.1.mlp.up_proj.weight"
     step = dict(model.named_parameters())[name].detach() - before[name]
-    sizes = torch.linalg.svdvals(step) / (0.2 * rate * max(step.shape) ** 0.5)  # Liu et al. 2025, section 2.2
+    sizes = torch.linalg.svdvals(step) / (
+        0.2 * rate * max(step.shape) ** 0.5
+    )  # Liu et al. 2025, section 2.2
     assert sizes.median() == pytest.approx(1, abs=0.3) and sizes.max() < 1.4
-    assert (step * slope[name]).sum() < 0 and (sizes > 0.5).float().mean() > 0.6  # where the slope is almost zero, less
-    assert torch.linalg.svdvals(slope[name])[:2].sum() > 5 * torch.linalg.svdvals(slope[name])[60:62].sum()  # the slope is not
+    assert (step * slope[name]).sum() < 0 and (
+        sizes > 0.5
+    ).float().mean() > 0.6  # where the slope is almost zero, less
+    assert (
+        torch.linalg.svdvals(slope[name])[:2].sum()
+        > 5 * torch.linalg.svdvals(slope[name])[60:62].sum()
+    )  # the slope is not
 
 
 def test_a_run_with_another_optimiser_is_not_continued(tmp_path):
@@ -580,20 +813,32 @@ def test_a_run_with_another_optimiser_is_not_continued(tmp_path):
         options = {"checkpoint": tmp_path / f"{muon}.safetensors", "quiet": True}
         train_steps(model, lessons(model, rooms=1, budget=40), 1, answer_loss, muon=muon, **options)
         with pytest.raises(CaptureError, match="another optimiser"):
-            train_steps(model, lessons(model, rooms=1, budget=40), 2, answer_loss, muon=not muon, **options)
+            train_steps(
+                model, lessons(model, rooms=1, budget=40), 2, answer_loss, muon=not muon, **options
+            )
 
 
 def test_batches_drawn_by_other_processes_are_the_same():
     def run(workers):
         model = LeoVL("nano", channels=8, seed=3)
-        return train_steps(model, lessons(model, rooms=2, budget=60), 3, answer_loss, quiet=True, warmup=1, workers=workers)
+        return train_steps(
+            model,
+            lessons(model, rooms=2, budget=60),
+            3,
+            answer_loss,
+            quiet=True,
+            warmup=1,
+            workers=workers,
+        )
 
     assert run(0) == run(2)
 
 
 def test_places_learn_their_coordinates(model):
     fresh = LeoVL("nano", channels=8)
-    optimizer = torch.optim.Adam([*fresh.representation.parameters(), fresh.language.get_input_embeddings().weight], 3e-3)
+    optimizer = torch.optim.Adam(
+        [*fresh.representation.parameters(), fresh.language.get_input_embeddings().weight], 3e-3
+    )
     torch.manual_seed(0)
     losses = []
     for _ in range(60):
@@ -612,7 +857,10 @@ def test_tuning_shows_rooms_in_words_where_it_shall(model):
         torch.manual_seed(0)
         return float(tuning_loss(model, batch, "sequence", in_words=in_words).detach())
 
-    seen, said = (float(answer_loss(model, dataclasses.replace(batch, scenes=s)).detach()) for s in (batch.scenes, batch.words))
+    seen, said = (
+        float(answer_loss(model, dataclasses.replace(batch, scenes=s)).detach())
+        for s in (batch.scenes, batch.words)
+    )
     assert abs(said - seen) > 0.01 and loss(1.0) - loss(0.0) == pytest.approx(said - seen, abs=1e-3)
 
 
@@ -622,13 +870,21 @@ def test_alignment_is_lowest_where_tokens_say_their_words(model, monkeypatch):
     right = model.content(batch.words).detach()
 
     def loss_of(said):
-        monkeypatch.setattr(model, "content", lambda scenes: said if isinstance(scenes[0], SceneTokens) else original(scenes))
+        monkeypatch.setattr(
+            model,
+            "content",
+            lambda scenes: said if isinstance(scenes[0], SceneTokens) else original(scenes),
+        )
         return float(alignment_loss(model, batch))
 
-    assert loss_of(right) < loss_of(right.roll(1, 0)) and loss_of(right) < loss_of(2 * right) and loss_of(right) < before
+    assert (
+        loss_of(right) < loss_of(right.roll(1, 0))
+        and loss_of(right) < loss_of(2 * right)
+        and loss_of(right) < before
+    )
 
 
-# -- the feature cache -------------------------------------------------------------------------------------------------------------
+# -- the feature cache -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -648,9 +904,16 @@ def test_the_cache_holds_what_perception_gives(corpus, tmp_path, tokens):
         scene = corpus.scene(name)
         fresh, kept = perceive(scene, encoder, module), cache.scene(name)
         assert_close(kept.tokens.features, fresh.tokens.features, atol=2e-2, rtol=1e-2)
-        assert torch.equal(kept.tokens.centers, fresh.tokens.centers) and torch.equal(kept.shows, fresh.shows)
+        assert torch.equal(kept.tokens.centers, fresh.tokens.centers) and torch.equal(
+            kept.shows, fresh.shows
+        )
         assert kept.objects == scene.objects
-        assert_close(module.place(kept.tokens).features, module.place(fresh.tokens).features, atol=2e-2, rtol=1e-2)
+        assert_close(
+            module.place(kept.tokens).features,
+            module.place(fresh.tokens).features,
+            atol=2e-2,
+            rtol=1e-2,
+        )
 
 
 def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):

@@ -17,32 +17,56 @@ from leovl_mini import language
 
 
 def plain_tokenizer() -> PreTrainedTokenizerFast:
-    """nano's words without the tokens of objects, places and heights: other people's tokenizers have none."""
+    """nano's words without the tokens of objects, places and heights: other people's tokenizers
+    have none.
+    """
     core = Tokenizer.from_file(str(Path(language.__file__).with_name("nano_tokenizer.json")))
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
 
 
 def save_llama(folder: Path) -> LlamaForCausalLM:
     tokenizer = plain_tokenizer()
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **ends, tie_word_embeddings=True))
+        model = LlamaForCausalLM(
+            LlamaConfig(vocab_size=len(tokenizer), **sizes, **ends, tie_word_embeddings=True)
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return model
 
 
-def save_qwen(folder: Path, layers: int = 3, spare_words: int = 200, tied: bool = True) -> Qwen2_5_VLForConditionalGeneration:
+def save_qwen(
+    folder: Path, layers: int = 3, spare_words: int = 200, tied: bool = True
+) -> Qwen2_5_VLForConditionalGeneration:
     """Windows of 2 x 2 cells of 28 pixels; the third layer of the tower sees everything."""
     tokenizer = plain_tokenizer()
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 2, 2]}
-    sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes = {
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     text = {"vocab_size": len(tokenizer) + spare_words, "rope_parameters": rope, **sizes, **ends}
-    vision = {"depth": layers, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 48,
-              "window_size": 56, "fullatt_block_indexes": [2]}  # fmt: skip
+    vision = {
+        "depth": layers,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "out_hidden_size": 48,
+        "window_size": 56,
+        "fullatt_block_indexes": [2],
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied)

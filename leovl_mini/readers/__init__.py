@@ -1,4 +1,6 @@
-"""One call for every layout on disk: ``load_scene(path)``. One short file per layout says what it expects."""
+"""One call for every layout on disk: ``load_scene(path)``. One short file per layout says what it
+expects.
+"""
 
 from leovl_mini.readers.load import load_scene, open_capture
 

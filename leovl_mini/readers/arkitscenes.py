@@ -1,7 +1,9 @@
-"""ARKitScenes: ``lowres_wide/``, ``lowres_depth/`` (millimetres), ``lowres_wide_intrinsics/*.pincam`` and ``lowres_wide.traj``.
+"""ARKitScenes: ``lowres_wide/``, ``lowres_depth/`` (millimetres),
+``lowres_wide_intrinsics/*.pincam`` and ``lowres_wide.traj``.
 
-A ``.traj`` row is: time, rotation as an axis-angle vector (3), translation (3), **world-to-camera**. A ``.pincam`` file is one row:
-width, height, fx, fy, cx, cy. Images carry their time in their name; each takes the pose within 5 ms. The world is z-up.
+A ``.traj`` row is: time, rotation as an axis-angle vector (3), translation (3),
+**world-to-camera**. A ``.pincam`` file is one row: width, height, fx, fy, cx, cy. Images carry
+their time in their name; each takes the pose within 5 ms. The world is z-up.
 """
 
 from pathlib import Path
@@ -26,7 +28,9 @@ def read(path: Path) -> Capture:
     rows = rows[rows[:, 0].argsort()]
     lost = ~np.isfinite(rows).all(1)
     world_to_camera = np.tile(np.eye(4), (len(rows), 1, 1))
-    world_to_camera[:, :3, :3] = Rotation.from_rotvec(np.where(lost[:, None], 0, rows[:, 1:4])).as_matrix()
+    world_to_camera[:, :3, :3] = Rotation.from_rotvec(
+        np.where(lost[:, None], 0, rows[:, 1:4])
+    ).as_matrix()
     world_to_camera[:, :3, 3] = np.where(lost[:, None], 0, rows[:, 4:])
     poses = np.linalg.inv(world_to_camera)
     poses[lost] = np.nan
@@ -37,12 +41,23 @@ def read(path: Path) -> Capture:
     index, gap = nearest(rows[:, 0], np.array([time_of(image) for image in images]))
     matched = gap <= MAX_GAP + 1e-9
     notes = (
-        [] if matched.all() else [f"{(~matched).sum()} of {len(images)} images have no pose within {MAX_GAP} s and are left out"]
+        []
+        if matched.all()
+        else [
+            f"{(~matched).sum()} of {len(images)} images have no pose within {MAX_GAP} s and are left out"
+        ]
     )
     if not matched.any():
         raise CaptureError(f"{path}: no image has a pose within {MAX_GAP} s in {trajectory.name}.")
     frames = [
-        Frame(image.stem, image, path / "lowres_depth" / image.name, poses[index[i]], trajectory, read_pincam(path, image))
+        Frame(
+            image.stem,
+            image,
+            path / "lowres_depth" / image.name,
+            poses[index[i]],
+            trajectory,
+            read_pincam(path, image),
+        )
         for i, image in enumerate(images)
         if matched[i]
     ]
@@ -53,11 +68,15 @@ def time_of(image: Path) -> float:
     try:
         return float(image.stem.rsplit("_", 1)[1])
     except (IndexError, ValueError):
-        raise CaptureError(f"{image}: the name must end in _ and the time stamp, as in 41069021_305.433.png.") from None
+        raise CaptureError(
+            f"{image}: the name must end in _ and the time stamp, as in 41069021_305.433.png."
+        ) from None
 
 
 def read_pincam(path: Path, image: Path) -> Camera:
-    """The camera of an image; its file may be named one millisecond off, as Apple's own loader knows."""
+    """The camera of an image; its file may be named one millisecond off, as Apple's own loader
+    knows.
+    """
     prefix, time = image.stem.rsplit("_", 1)
     names = [f"{prefix}_{float(time) + shift:.3f}.pincam" for shift in (0, -0.001, 0.001)]
     files = [path / "lowres_wide_intrinsics" / name for name in names]

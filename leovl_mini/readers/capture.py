@@ -1,4 +1,6 @@
-"""What a reader returns: where the frames are on disk and how to interpret them. No image is opened yet."""
+"""What a reader returns: where the frames are on disk and how to interpret them. No image is opened
+yet.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -12,7 +14,9 @@ from leovl_mini.scene import CaptureError, Object
 
 @dataclass
 class Camera:
-    """A 3x3 camera matrix, the file it comes from (for messages) and the (height, width) it belongs to, if that is known."""
+    """A 3x3 camera matrix, the file it comes from (for messages) and the (height, width) it belongs
+    to, if that is known.
+    """
 
     matrix: np.ndarray
     source: Path
@@ -21,7 +25,9 @@ class Camera:
 
 @dataclass
 class Frame:
-    """One colour image with its depth image and camera. ``camera_to_world`` may hold non-finite values: a lost track."""
+    """One colour image with its depth image and camera. ``camera_to_world`` may hold non-finite
+    values: a lost track.
+    """
 
     name: str
     rgb: Path
@@ -29,25 +35,33 @@ class Frame:
     camera_to_world: np.ndarray  # (4,4), in the capture's own world, metres
     pose_source: Path  # the file the pose comes from
     camera: Camera  # of the colour image
-    depth_camera: Camera | None = None  # of the depth image; None: the colour camera at the depth's resolution
+    depth_camera: Camera | None = (
+        None  # of the depth image; None: the colour camera at the depth's resolution
+    )
     instances: Path | None = None
 
 
 @dataclass
 class Capture:
-    """All frames of one folder. ``depth_scale``: raw integer depth values per metre (float depth images hold metres)."""
+    """All frames of one folder. ``depth_scale``: raw integer depth values per metre (float depth
+    images hold metres).
+    """
 
     path: Path
     frames: list[Frame]
     depth_scale: float = 1000.0
     up: str | None = None  # axis of the capture's world that points up, where the layout says so
     floor: float | None = None  # height of the floor along it, metres, where known
-    objects: list[Object] = field(default_factory=list)  # in the capture's world, which must then be z-up with its floor at 0
+    objects: list[Object] = field(
+        default_factory=list
+    )  # in the capture's world, which must then be z-up with its floor at 0
     notes: list[str] = field(default_factory=list)
 
 
 def read_numbers(path: Path, columns: tuple[int, ...]) -> np.ndarray:
-    """Rows of numbers from a text file (blank and # lines skipped); each row must have one of the given lengths."""
+    """Rows of numbers from a text file (blank and # lines skipped); each row must have one of the
+    given lengths.
+    """
     rows = []
     for number, line in enumerate(read_lines(path), start=1):
         text = line.split("#")[0].replace(",", " ").split()
@@ -56,13 +70,19 @@ def read_numbers(path: Path, columns: tuple[int, ...]) -> np.ndarray:
         try:
             rows.append([float(x) for x in text])
         except ValueError:
-            raise CaptureError(f"{path}, line {number}: expected numbers, found {line.strip()[:40]!r}.") from None
+            raise CaptureError(
+                f"{path}, line {number}: expected numbers, found {line.strip()[:40]!r}."
+            ) from None
         if len(text) not in columns or len(text) != len(rows[0]):
             wanted = " or ".join(map(str, columns))
             same = " (all rows must have the same length)" if len(text) in columns else ""
-            raise CaptureError(f"{path}, line {number}: expected {wanted} numbers, found {len(text)}{same}.")
+            raise CaptureError(
+                f"{path}, line {number}: expected {wanted} numbers, found {len(text)}{same}."
+            )
     if not rows:
-        raise CaptureError(f"{path} is empty; expected rows of {' or '.join(map(str, columns))} numbers.")
+        raise CaptureError(
+            f"{path} is empty; expected rows of {' or '.join(map(str, columns))} numbers."
+        )
     return np.array(rows)
 
 
@@ -82,7 +102,9 @@ def read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """One matrix of exactly ``shape`` from a text file."""
     matrix = read_numbers(path, (shape[1],))
     if matrix.shape != shape:
-        raise CaptureError(f"{path}: expected a {shape[0]}x{shape[1]} matrix, found {len(matrix)} rows.")
+        raise CaptureError(
+            f"{path}: expected a {shape[0]}x{shape[1]} matrix, found {len(matrix)} rows."
+        )
     return matrix
 
 
@@ -92,28 +114,42 @@ def read_camera(path: Path) -> Camera:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode an image file completely; missing, truncated and foreign files become a ``CaptureError`` that names them."""
+    """Decode an image file completely; missing, truncated and foreign files become a
+    ``CaptureError`` that names them.
+    """
     try:
         with Image.open(path) as image:
             image.load()
-            return np.asarray(image.convert("RGB") if image.mode in ("P", "LA", "RGBA", "CMYK", "YCbCr") else image)
+            return np.asarray(
+                image.convert("RGB")
+                if image.mode in ("P", "LA", "RGBA", "CMYK", "YCbCr")
+                else image
+            )
     except FileNotFoundError:
         raise CaptureError(f"{path} is missing; the capture lists this frame.") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise CaptureError(f"{path} is not a complete image ({error}); copy it again or remove its frame.") from None
+        raise CaptureError(
+            f"{path} is not a complete image ({error}); copy it again or remove its frame."
+        ) from None
 
 
 def read_pgm(path: Path) -> np.ndarray:
-    """A binary PGM's raw values. Pillow would stretch them to 0..65535 where the header names a smaller maximum."""
+    """A binary PGM's raw values. Pillow would stretch them to 0..65535 where the header names a
+    smaller maximum.
+    """
     try:
         data = path.read_bytes()
         header = re.match(rb"P5\s+(?:#.*\s+)*(\d+)\s+(\d+)\s+(\d+)\s", data)
         width, height, maximum = map(int, header.groups())
-        values = np.frombuffer(data, ">u2" if maximum > 255 else np.uint8, width * height, header.end())
+        values = np.frombuffer(
+            data, ">u2" if maximum > 255 else np.uint8, width * height, header.end()
+        )
     except FileNotFoundError:
         raise CaptureError(f"{path} is missing; the capture lists this frame.") from None
     except (OSError, AttributeError, ValueError) as error:
-        raise CaptureError(f"{path} is not a complete PGM image ({error}); copy it again or remove its frame.") from None
+        raise CaptureError(
+            f"{path} is not a complete PGM image ({error}); copy it again or remove its frame."
+        ) from None
     return values.astype(values.dtype.newbyteorder("=")).reshape(height, width)
 
 
@@ -121,7 +157,9 @@ def read_rgb(path: Path) -> np.ndarray:
     """(H,W,3) uint8; grey images are repeated over the channels."""
     image = read_image(path)
     if image.dtype != np.uint8:
-        raise CaptureError(f"{path}: a colour image must have 8 bits per channel; found {image.dtype}.")
+        raise CaptureError(
+            f"{path}: a colour image must have 8 bits per channel; found {image.dtype}."
+        )
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
 
 
@@ -129,5 +167,7 @@ def read_depth(path: Path) -> np.ndarray:
     """(H,W) raw values: 16-bit integers in the layout's unit, or floats in metres."""
     image = read_pgm(path) if path.suffix == ".pgm" else read_image(path)
     if image.ndim != 2 or image.dtype == np.uint8:
-        raise CaptureError(f"{path}: a depth image must have one channel of 16-bit integers or floats (8 bits lose too much).")
+        raise CaptureError(
+            f"{path}: a depth image must have one channel of 16-bit integers or floats (8 bits lose too much)."
+        )
     return image

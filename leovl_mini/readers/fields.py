@@ -1,4 +1,6 @@
-"""Fields of published JSON files, checked: what is not as published raises ``CaptureError`` with one sentence."""
+"""Fields of published JSON files, checked: what is not as published raises ``CaptureError`` with
+one sentence.
+"""
 
 import json
 import math
@@ -15,16 +17,24 @@ KINDS = {
 
 
 def get(entry: object, key: str, kind: str, where: str):
-    """One field of an entry, checked: ``kind`` is one of ``KINDS`` or "list of" one of them (which may not be empty)."""
+    """One field of an entry, checked: ``kind`` is one of ``KINDS`` or "list of" one of them (which
+    may not be empty).
+    """
     if not isinstance(entry, dict) or key not in entry:
         raise CaptureError(f"{where}: {key!r} is missing; take the file as it is published.")
     value = entry[key]
     if kind.startswith("list of "):
-        good = isinstance(value, list) and value and all(KINDS[kind.removeprefix("list of ").rstrip("s")](x) for x in value)
+        good = (
+            isinstance(value, list)
+            and value
+            and all(KINDS[kind.removeprefix("list of ").rstrip("s")](x) for x in value)
+        )
     else:
         good = KINDS[kind](value)
     if not good:
-        raise CaptureError(f"{where}: {key!r} must be a {kind}, found {str(value)[:40]!r}; take the file as it is published.")
+        raise CaptureError(
+            f"{where}: {key!r} must be a {kind}, found {str(value)[:40]!r}; take the file as it is published."
+        )
     return value
 
 
@@ -33,7 +43,9 @@ def load(path: str | Path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CaptureError(f"{path} does not exist; download it from the data set's page.") from None
+        raise CaptureError(
+            f"{path} does not exist; download it from the data set's page."
+        ) from None
     except OSError as error:
         raise CaptureError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -41,7 +53,9 @@ def load(path: str | Path):
 
 
 def rows(path: str | Path, key: str | None = None) -> list:
-    """The entries of a file: the file is their list, or an object that holds the list under ``key``."""
+    """The entries of a file: the file is their list, or an object that holds the list under
+    ``key``.
+    """
     data = load(path)
     entries = data if key is None else data.get(key) if isinstance(data, dict) else None
     if not isinstance(entries, list):
@@ -60,6 +74,8 @@ def index(entries: list, key: str, path: str | Path) -> dict:
                 f"{path}, entry {number}: {key!r} must be a text or a whole number; take the file as it is published."
             )
         if name in kept:
-            raise CaptureError(f"{path}, entry {number}: {key} {name} appears twice; remove one of the two.")
+            raise CaptureError(
+                f"{path}, entry {number}: {key} {name} appears twice; remove one of the two."
+            )
         kept[name] = entry
     return kept

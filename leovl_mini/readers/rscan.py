@@ -1,6 +1,8 @@
-"""3RScan: ``sequence/_info.txt`` and ``frame-000000.color.jpg``, ``.depth.pgm`` (millimetres), ``.pose.txt`` (4x4 camera-to-world).
+"""3RScan: ``sequence/_info.txt`` and ``frame-000000.color.jpg``, ``.depth.pgm`` (millimetres),
+``.pose.txt`` (4x4 camera-to-world).
 
-The world is z-up. The phone was held upright, so the images lie on their side: colour 960x540, depth 224x172, two cameras.
+The world is z-up. The phone was held upright, so the images lie on their side: colour 960x540,
+depth 224x172, two cameras.
 """
 
 from pathlib import Path
@@ -22,14 +24,21 @@ def read(path: Path) -> Capture:
     info = dict(line.split("=", 1) for line in read_lines(info_file) if "=" in line)
     info = {key.strip(): value.split() for key, value in info.items()}
     try:
-        sizes = [(int(info[f"m_{k}Height"][0]), int(info[f"m_{k}Width"][0])) for k in ("color", "depth")]
-        matrices = [np.array(info[f"m_calibration{k}Intrinsic"], dtype=float).reshape(4, 4) for k in ("Color", "Depth")]
+        sizes = [
+            (int(info[f"m_{k}Height"][0]), int(info[f"m_{k}Width"][0])) for k in ("color", "depth")
+        ]
+        matrices = [
+            np.array(info[f"m_calibration{k}Intrinsic"], dtype=float).reshape(4, 4)
+            for k in ("Color", "Depth")
+        ]
         depth_scale = float(info["m_depthShift"][0])
     except (KeyError, ValueError, IndexError) as error:
         raise CaptureError(
             f"{info_file}: no valid image sizes, calibration (16 numbers each) and m_depthShift ({error})."
         ) from None
-    cameras = [Camera(matrix, info_file, size) for matrix, size in zip(matrices, sizes, strict=True)]
+    cameras = [
+        Camera(matrix, info_file, size) for matrix, size in zip(matrices, sizes, strict=True)
+    ]
     frames = []
     for pose in sorted(folder.glob("frame-*.pose.txt")):
         name = pose.name.removesuffix(".pose.txt")

@@ -1,7 +1,8 @@
-"""ScanNet, as its SensReader exports it: ``color/0.jpg``, ``depth/0.png`` (millimetres), ``pose/0.txt``, ``intrinsic/*.txt``.
+"""ScanNet, as its SensReader exports it: ``color/0.jpg``, ``depth/0.png`` (millimetres),
+``pose/0.txt``, ``intrinsic/*.txt``.
 
-Poses are 4x4 camera-to-world in a z-up world; a lost track is written as -inf. Colour (1296x968) and depth
-(640x480) are two cameras.
+Poses are 4x4 camera-to-world in a z-up world; a lost track is written as -inf. Colour (1296x968)
+and depth (640x480) are two cameras.
 """
 
 from pathlib import Path
@@ -16,13 +17,21 @@ def recognise(path: Path) -> bool:
 
 def read(path: Path) -> Capture:
     cameras = [
-        Camera(read_matrix(file, (4, 4)), file) for file in (path / "intrinsic" / f"intrinsic_{k}.txt" for k in ("color", "depth"))
+        Camera(read_matrix(file, (4, 4)), file)
+        for file in (path / "intrinsic" / f"intrinsic_{k}.txt" for k in ("color", "depth"))
     ]
     poses = sorted((path / "pose").glob("*.txt"), key=frame_number)
     return Capture(
         path,
         [
-            Frame(p.stem, path / "color" / f"{p.stem}.jpg", path / "depth" / f"{p.stem}.png", read_matrix(p, (4, 4)), p, *cameras)
+            Frame(
+                p.stem,
+                path / "color" / f"{p.stem}.jpg",
+                path / "depth" / f"{p.stem}.png",
+                read_matrix(p, (4, 4)),
+                p,
+                *cameras,
+            )
             for p in poses
         ],
         up="z",

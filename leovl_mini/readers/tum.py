@@ -1,7 +1,9 @@
-"""TUM RGB-D: ``rgb.txt``, ``depth.txt`` (time stamp, file) and ``groundtruth.txt`` (time stamp, tx ty tz, qx qy qz qw).
+"""TUM RGB-D: ``rgb.txt``, ``depth.txt`` (time stamp, file) and ``groundtruth.txt`` (time stamp, tx
+ty tz, qx qy qz qw).
 
-Depth is 16 bits at 5000 per metre, already registered to colour. Images, depth maps and poses have clocks of their own: each
-image takes the depth map and the pose nearest in time, at most 0.02 s away; images without such a partner are left out.
+Depth is 16 bits at 5000 per metre, already registered to colour. Images, depth maps and poses have
+clocks of their own: each image takes the depth map and the pose nearest in time, at most 0.02 s
+away; images without such a partner are left out.
 """
 
 from pathlib import Path
@@ -14,7 +16,8 @@ from leovl_mini.scene import CaptureError
 
 MAX_GAP = 0.02  # seconds, as in the data set's own association tool
 
-CAMERAS = {  # fx, fy, cx, cy from the data set's calibration page; the last is the default it gives for all
+# fx, fy, cx, cy from the data set's calibration page; the last is the default it gives for all
+CAMERAS = {
     "freiburg1": (517.3, 516.5, 318.6, 255.3),
     "freiburg2": (520.9, 521.0, 325.1, 249.7),
     "freiburg3": (535.4, 539.2, 320.1, 247.6),
@@ -38,25 +41,43 @@ def read(path: Path) -> Capture:
     else:
         name = next(name for name in CAMERAS if name in str(path.resolve()))
         fx, fy, cx, cy = CAMERAS[name]
-        notes.append(f"no K.txt: the published camera of {name or 'the ROS default'} is assumed ({fx}, {fy}, {cx}, {cy})")
-        camera = Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), path / "K.txt (missing: published camera assumed)")
+        notes.append(
+            f"no K.txt: the published camera of {name or 'the ROS default'} is assumed ({fx}, {fy}, {cx}, {cy})"
+        )
+        camera = Camera(
+            np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
+            path / "K.txt (missing: published camera assumed)",
+        )
     nearest_depth, depth_gap = nearest(depth_times, image_times)
     nearest_pose, pose_gap = nearest(truth[:, 0], image_times)
     matched = (depth_gap <= MAX_GAP) & (pose_gap <= MAX_GAP)
     if not matched.any():
-        raise CaptureError(f"{path}: no image has a depth map and a pose within {MAX_GAP} s; are the three clocks the same?")
+        raise CaptureError(
+            f"{path}: no image has a depth map and a pose within {MAX_GAP} s; are the three clocks the same?"
+        )
     if not matched.all():
-        notes.append(f"{(~matched).sum()} of {len(matched)} images have no depth map or pose within {MAX_GAP} s and are left out")
+        notes.append(
+            f"{(~matched).sum()} of {len(matched)} images have no depth map or pose within {MAX_GAP} s and are left out"
+        )
     lost = ~np.isfinite(truth).all(1)
     quaternions = np.where(lost[:, None], [0, 0, 0, 1], truth[:, 4:])
     if (np.abs(np.linalg.norm(quaternions, axis=1) - 1) > 1e-2).any():
-        raise CaptureError(f"{truth_file}: the rotations (columns 5-8, qx qy qz qw) are not unit quaternions.")
+        raise CaptureError(
+            f"{truth_file}: the rotations (columns 5-8, qx qy qz qw) are not unit quaternions."
+        )
     poses = np.tile(np.eye(4), (len(truth), 1, 1))
     poses[:, :3, :3] = Rotation.from_quat(quaternions).as_matrix()
     poses[:, :3, 3] = truth[:, 1:4]
     poses[lost] = np.nan
     frames = [
-        Frame(images[i].stem, path / images[i], path / depths[nearest_depth[i]], poses[nearest_pose[i]], truth_file, camera)
+        Frame(
+            images[i].stem,
+            path / images[i],
+            path / depths[nearest_depth[i]],
+            poses[nearest_pose[i]],
+            truth_file,
+            camera,
+        )
         for i in matched.nonzero()[0]
     ]
     return Capture(path, frames, depth_scale=5000.0, notes=notes)
@@ -75,7 +96,9 @@ def read_list(path: Path) -> tuple[np.ndarray, list[Path]]:
 
 
 def nearest(times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every wanted time the index of the nearest of the sorted ``times``, and how far away it is."""
+    """For every wanted time the index of the nearest of the sorted ``times``, and how far away it
+    is.
+    """
     after = np.minimum(np.searchsorted(times, wanted), len(times) - 1)
     before = np.maximum(after - 1, 0)
     index = np.where(np.abs(times[before] - wanted) < np.abs(times[after] - wanted), before, after)

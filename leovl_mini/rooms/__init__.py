@@ -1,4 +1,6 @@
-"""Known-answer rooms: furnished rooms made from a seed, recorded as posed RGB-D frames with masks, and questions on them."""
+"""Known-answer rooms: furnished rooms made from a seed, recorded as posed RGB-D frames with masks,
+and questions on them.
+"""
 
 from leovl_mini.rooms.domains import DOMAINS, domain_room, record
 from leovl_mini.rooms.export import export

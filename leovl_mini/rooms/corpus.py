@@ -1,7 +1,9 @@
-"""Thousands of recorded rooms with all their text, in checksummed shards, made by several processes and loaded lazily.
+"""Thousands of recorded rooms with all their text, in checksummed shards, made by several processes
+and loaded lazily.
 
-A corpus folder holds ``shard-0000.zip`` ... (pictures and objects), a ``.jsonl`` of raw examples beside each, the balanced examples
-of every split (``train.jsonl``, ``val.jsonl``, ``test.jsonl`` ...), ``corpus.json`` (how it was made) and ``SHA256SUMS``.
+A corpus folder holds ``shard-0000.zip`` ... (pictures and objects), a ``.jsonl`` of raw examples
+beside each, the balanced examples of every split (``train.jsonl``, ``val.jsonl``, ``test.jsonl``
+...), ``corpus.json`` (how it was made) and ``SHA256SUMS``.
 """
 
 import dataclasses
@@ -39,21 +41,32 @@ def split_of(number: int) -> str:
     return {8: "val", 9: "test"}.get(number // 2 % 10, "train")
 
 
-# -- writing ---------------------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
 
-def make_corpus(folder: Path, rooms: int, views: int = 8, workers: int = 2, pairs: float = 0.2, quiet: bool = False) -> None:
-    """Write a corpus of ``rooms`` rooms, an equal number from every domain, or go on with one that was interrupted.
+def make_corpus(
+    folder: Path,
+    rooms: int,
+    views: int = 8,
+    workers: int = 2,
+    pairs: float = 0.2,
+    quiet: bool = False,
+) -> None:
+    """Write a corpus of ``rooms`` rooms, an equal number from every domain, or go on with one that
+    was interrupted.
 
-    ``pairs`` is the share of rooms (four times as many outside training) that get a minimally edited copy and one with an
-    unrelated edit. One room in twenty more shows the held-out pairs of colour and category (split "novel").
+    ``pairs`` is the share of rooms (four times as many outside training) that get a minimally
+    edited copy and one with an unrelated edit. One room in twenty more shows the held-out pairs of
+    colour and category (split "novel").
     """
     each = -(-rooms // len(DOMAINS))
     options = {"format": FORMAT, "rooms": rooms, "views": views, "pairs": pairs}
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "corpus.json"
     if note.exists() and json.loads(note.read_text()) != options:
-        raise FileExistsError(f"{folder} holds a corpus made with other options ({note.read_text().strip()}); choose another place")
+        raise FileExistsError(
+            f"{folder} holds a corpus made with other options ({note.read_text().strip()}); choose another place"
+        )
     if not note.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} exists already; remove it or choose another place")
     note.write_text(json.dumps(options) + "\n")
@@ -61,9 +74,17 @@ def make_corpus(folder: Path, rooms: int, views: int = 8, workers: int = 2, pair
         shutil.rmtree(left_over)
     wanted = [(d, n, False) for n in range(each) for d in DOMAINS][:rooms]
     wanted += [(d, n, True) for n in range(max(each // 20, 1)) for d in DOMAINS]
-    jobs = [(folder, i, wanted[k : k + SHARD], views, pairs) for i, k in enumerate(range(0, len(wanted), SHARD))]
+    jobs = [
+        (folder, i, wanted[k : k + SHARD], views, pairs)
+        for i, k in enumerate(range(0, len(wanted), SHARD))
+    ]
     todo = [job for job in jobs if not (folder / f"shard-{job[1]:04d}.zip").exists()]
-    with tqdm(total=len(wanted), initial=len(wanted) - sum(len(j[2]) for j in todo), unit="room", disable=quiet) as bar:
+    with tqdm(
+        total=len(wanted),
+        initial=len(wanted) - sum(len(j[2]) for j in todo),
+        unit="room",
+        disable=quiet,
+    ) as bar:
         if workers == 1:
             for job in todo:
                 bar.update(write_shard(job))
@@ -85,10 +106,14 @@ def write_shard(job: tuple[Path, int, list[tuple[str, int, bool]], int, float]) 
                 offset = 500_000 if novel else 0
                 room = domain_room(domain, number + offset, novel)
                 K, poses = cameras(room, domain, views)
-                scene = expose(room, domain, K, poses, f"{domain}_{'n' if novel else ''}{number:05d}")
+                scene = expose(
+                    room, domain, K, poses, f"{domain}_{'n' if novel else ''}{number:05d}"
+                )
                 found = examples_of(scene, look(scene, room.areas), number + offset, novel)
                 others, extra = [], []
-                share = pairs if split_of(number) == "train" else min(4 * pairs, 1.0)  # more where they are for testing
+                share = (
+                    pairs if split_of(number) == "train" else min(4 * pairs, 1.0)
+                )  # more where they are for testing
                 if np.random.default_rng((number, novel, 7)).random() < share:
                     others, extra = edits.edit_pairs(room, domain, scene, found, number)
                 for each in (scene, *others):
@@ -99,13 +124,23 @@ def write_shard(job: tuple[Path, int, list[tuple[str, int, bool]], int, float]) 
 
 
 def pack(shard: zipfile.ZipFile, scene: Scene, areas: list[Area]) -> None:
-    """Frames below each other in one picture per kind: JPEG colour, 16-bit millimetres, 8-bit instance ids."""
+    """Frames below each other in one picture per kind: JPEG colour, 16-bit millimetres, 8-bit
+    instance ids.
+    """
     V, H, W = scene.depth.shape
     millimetres = (scene.depth.numpy() * 1000).round().clip(0, 65534).astype(np.uint16)
     for kind, pixels, options in (
-        ("rgb.jpg", scene.rgb.numpy().reshape(V * H, W, 3), {"format": "JPEG", "quality": 92, "subsampling": 0}),
+        (
+            "rgb.jpg",
+            scene.rgb.numpy().reshape(V * H, W, 3),
+            {"format": "JPEG", "quality": 92, "subsampling": 0},
+        ),
         ("depth.png", millimetres.reshape(V * H, W), {"format": "PNG", "compress_level": 4}),
-        ("instances.png", scene.instances.numpy().astype(np.uint8).reshape(V * H, W), {"format": "PNG", "compress_level": 4}),
+        (
+            "instances.png",
+            scene.instances.numpy().astype(np.uint8).reshape(V * H, W),
+            {"format": "PNG", "compress_level": 4},
+        ),
     ):
         data = io.BytesIO()
         Image.fromarray(pixels).save(data, **options)
@@ -138,7 +173,11 @@ def write_splits(folder: Path) -> None:
     with finished_files(folder) as partial:
         for name, some in splits.items():
             save_examples(some, partial / f"{name}.jsonl")
-    sums = "".join(f"{sha256(f)}  {f.name}\n" for f in sorted(folder.iterdir()) if f.suffix in (".zip", ".jsonl"))
+    sums = "".join(
+        f"{sha256(f)}  {f.name}\n"
+        for f in sorted(folder.iterdir())
+        if f.suffix in (".zip", ".jsonl")
+    )
     with finished_files(folder) as partial:
         (partial / "SHA256SUMS").write_text(sums)
 
@@ -153,14 +192,16 @@ def sha256(file: Path) -> str:
 
 
 def has_published_test_sets(folder: Path) -> bool | None:
-    """Whether the corpus has the very test sets that are published with the package; None if it was made with other options."""
+    """Whether the corpus has the very test sets that are published with the package; None if it was
+    made with other options.
+    """
     published = json.loads((samples_folder() / "test_sets.json").read_text())
     if json.loads((folder / "corpus.json").read_text()) != published["options"]:
         return None
     return all(sha256(folder / name) == digest for name, digest in published["sha256"].items())
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 
 class Corpus:
@@ -169,23 +210,35 @@ class Corpus:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         if not (self.folder / "SHA256SUMS").is_file():
-            raise CaptureError(f"{folder} is no finished corpus; make or continue it with: leovl-mini rooms make --out {folder}")
+            raise CaptureError(
+                f"{folder} is no finished corpus; make or continue it with: leovl-mini rooms make --out {folder}"
+            )
         self.shard_of: dict[str, Path] = {}
         for file in sorted(self.folder.glob("shard-*.zip")):
             with zipfile.ZipFile(file) as shard:
-                self.shard_of.update({n.split("/")[0]: file for n in shard.namelist() if n.endswith("scene.json")})
+                self.shard_of.update(
+                    {n.split("/")[0]: file for n in shard.namelist() if n.endswith("scene.json")}
+                )
 
     def __len__(self) -> int:
         return len(self.shard_of)
 
-    def examples(self, split: str, domains: Collection[str] = tuple(DOMAINS), simplistic: bool = False) -> Iterator[Example]:
-        """The balanced examples of a split, such as train, val, test, pairs-train, novel, skewed-train, reversed-test.
+    def examples(
+        self, split: str, domains: Collection[str] = tuple(DOMAINS), simplistic: bool = False
+    ) -> Iterator[Example]:
+        """The balanced examples of a split, such as train, val, test, pairs-train, novel,
+        skewed-train, reversed-test.
 
-        Leave a domain out of ``domains`` to keep it for testing. ``simplistic`` adds the poor questions of ``simplistic-train``.
+        Leave a domain out of ``domains`` to keep it for testing. ``simplistic`` adds the poor
+        questions of ``simplistic-train``.
         """
         file = self.folder / f"{split}.jsonl"
         if not file.is_file():
-            have = ", ".join(sorted(f.stem for f in self.folder.glob("*.jsonl") if not f.stem.startswith("shard")))
+            have = ", ".join(
+                sorted(
+                    f.stem for f in self.folder.glob("*.jsonl") if not f.stem.startswith("shard")
+                )
+            )
             raise CaptureError(f"{self.folder} has no split {split!r}; there are: {have}")
         files = [file, *([self.folder / "simplistic-train.jsonl"] if simplistic else [])]
         return (e for each in files for e in load_examples(each) if quality.domain(e) in domains)
@@ -193,10 +246,13 @@ class Corpus:
     def scene(self, name: str) -> Scene:
         if name not in self.shard_of:
             raise CaptureError(f"{self.folder} has no scene {name!r}")
-        with zipfile.ZipFile(self.shard_of[name]) as shard:  # a damaged entry fails its CRC check here
+        with zipfile.ZipFile(
+            self.shard_of[name]
+        ) as shard:  # a damaged entry fails its CRC check here
             facts = json.loads(shard.read(f"{name}/scene.json"))
             rgb, depth, instances = (
-                np.array(Image.open(io.BytesIO(shard.read(f"{name}/{kind}")))) for kind in ("rgb.jpg", "depth.png", "instances.png")
+                np.array(Image.open(io.BytesIO(shard.read(f"{name}/{kind}"))))
+                for kind in ("rgb.jpg", "depth.png", "instances.png")
             )
         V = facts["views"]
         H = len(depth) // V
@@ -214,7 +270,9 @@ class Corpus:
     def command(self) -> str:
         """The command that makes this corpus."""
         made = json.loads((self.folder / "corpus.json").read_text())
-        return "leovl-mini rooms make --rooms {rooms} --views {views} --pairs {pairs} --out CORPUS".format(**made)
+        return "leovl-mini rooms make --rooms {rooms} --views {views} --pairs {pairs} --out CORPUS".format(
+            **made
+        )
 
     def facts(self, name: str) -> dict:
         """What ``scene.json`` holds."""
@@ -234,7 +292,11 @@ class Corpus:
     def damaged(self) -> list[str]:
         """Names of the files that no longer have their checksum."""
         lines = (line.split("  ") for line in (self.folder / "SHA256SUMS").read_text().splitlines())
-        return [name for digest, name in lines if not (self.folder / name).is_file() or sha256(self.folder / name) != digest]
+        return [
+            name
+            for digest, name in lines
+            if not (self.folder / name).is_file() or sha256(self.folder / name) != digest
+        ]
 
 
 def as_object(fields: dict) -> Object:

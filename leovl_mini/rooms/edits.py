@@ -1,4 +1,6 @@
-"""Minimal edits: the same room and cameras with one change that flips an answer, or with one change that must not."""
+"""Minimal edits: the same room and cameras with one change that flips an answer, or with one change
+that must not.
+"""
 
 import copy
 import dataclasses
@@ -18,7 +20,9 @@ from leovl_mini.scene import RELATIONS, Object, Scene
 
 
 def recolour(room: Room, item: Object, rng: np.random.Generator) -> bool:
-    choices = [c for c in COLOURS if c not in (item.attributes.get("colour"), HELD_OUT.get(item.category))]
+    choices = [
+        c for c in COLOURS if c not in (item.attributes.get("colour"), HELD_OUT.get(item.category))
+    ]
     return "colour" in item.attributes and change(room, item, "colour", str(rng.choice(choices)))
 
 
@@ -30,7 +34,9 @@ def change(room: Room, item: Object, attribute: str, value: str) -> bool:
 
 def carries(room: Room, item: Object) -> bool:
     return any(
-        str(item.id) in (o.attributes.get("on"), o.attributes.get("under"), o.attributes.get("inside")) for o in room.objects
+        str(item.id)
+        in (o.attributes.get("on"), o.attributes.get("under"), o.attributes.get("inside"))
+        for o in room.objects
     )
 
 
@@ -66,13 +72,17 @@ def swap(room: Room, one: Object, other: Object) -> bool:
 
 
 def flipped(room: Room, example: Example, rng: np.random.Generator) -> Room | None:
-    """A copy of the room with one change aimed at the example's answer, or None where none was found."""
+    """A copy of the room with one change aimed at the example's answer, or None where none was
+    found.
+    """
     edited, kind = copy.deepcopy(room), example.kind
     objects = [o for i in example.derivation["objects"] for o in edited.objects if o.id == i]
     done = False
     if kind in ("stack order", "stacked"):
         done = swap(edited, *objects)
-    elif kind == "colour" or (kind == "existence" and example.derivation["about"][1] and rng.random() < 0.5):
+    elif kind == "colour" or (
+        kind == "existence" and example.derivation["about"][1] and rng.random() < 0.5
+    ):
         done = len(objects) == 1 and recolour(edited, objects[0], rng)
     elif kind in ("existence", "count"):
         done = len(objects) > (kind == "count") and remove(edited, objects[-1])
@@ -80,7 +90,9 @@ def flipped(room: Room, example: Example, rng: np.random.Generator) -> Room | No
         others = [p for p in PATTERNS if p != example.answers[0]]
         done = change(edited, objects[0], "pattern", str(rng.choice(others)))
     elif kind == "state":
-        done = change(edited, objects[0], "state", {"open": "closed", "closed": "open"}[example.answers[0]])
+        done = change(
+            edited, objects[0], "state", {"open": "closed", "closed": "open"}[example.answers[0]]
+        )
     elif kind in ("place", "relation"):
         done = move(edited, objects[0], rng)
     elif kind in ("situated", "nearest", "distance", "coordinates"):
@@ -89,11 +101,19 @@ def flipped(room: Room, example: Example, rng: np.random.Generator) -> Room | No
 
 
 def unrelated(room: Room, example: Example, rng: np.random.Generator) -> Room | None:
-    """A copy of the room in which something that the question is not about has another colour or place."""
+    """A copy of the room in which something that the question is not about has another colour or
+    place.
+    """
     edited = copy.deepcopy(room)
     ids = set(example.derivation["objects"])
-    named = {o.category for o in room.objects if o.id in ids} | set(example.derivation.get("about", ()))
-    free = [o for o in edited.objects if o.id not in ids and o.category not in named and "colour" in o.attributes]
+    named = {o.category for o in room.objects if o.id in ids} | set(
+        example.derivation.get("about", ())
+    )
+    free = [
+        o
+        for o in edited.objects
+        if o.id not in ids and o.category not in named and "colour" in o.attributes
+    ]
     if not free:
         return None
     item = free[rng.integers(len(free))]
@@ -102,7 +122,9 @@ def unrelated(room: Room, example: Example, rng: np.random.Generator) -> Room | 
 
 
 def asked_again(world: World, example: Example) -> Example | None:
-    """The same words in another world; None where they would mean something else there, or the answer is unclear."""
+    """The same words in another world; None where they would mean something else there, or the
+    answer is unclear.
+    """
     kind, derivation, seen_from = example.kind, example.derivation, ()
     if kind in ("existence", "count"):
         arguments = tuple(derivation["about"])
@@ -114,7 +136,9 @@ def asked_again(world: World, example: Example) -> Example | None:
         if kind == "situated":
             at, facing, target = objects
             x, y = example.position[:2]
-            if abs(np.arctan2(facing.center[1] - y, facing.center[0] - x) - example.heading) > 0.01:  # what is faced has moved
+            if (
+                abs(np.arctan2(facing.center[1] - y, facing.center[0] - x) - example.heading) > 0.01
+            ):  # what is faced has moved
                 return None
             arguments, seen_from = (np.array([x, y]), example.heading, target), (at.id, facing.id)
     derived = derive(kind, world, arguments, seen_from)
@@ -123,8 +147,12 @@ def asked_again(world: World, example: Example) -> Example | None:
     return dataclasses.replace(example, answers=derived[0], derivation=derived[1])
 
 
-def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed: int) -> tuple[list[Scene], list[Example]]:
-    """One question in three scenes: as recorded, after an edit that flips the answer, and after an edit that must not."""
+def edit_pairs(
+    room: Room, domain: str, scene: Scene, found: list[Example], seed: int
+) -> tuple[list[Scene], list[Example]]:
+    """One question in three scenes: as recorded, after an edit that flips the answer, and after an
+    edit that must not.
+    """
     rng = np.random.default_rng((seed, 6))
     asked = [e for e in found if e.task == "qa"]
     asked = [asked[i] for i in rng.permutation(len(asked))]
@@ -150,7 +178,11 @@ def edit_pairs(room: Room, domain: str, scene: Scene, found: list[Example], seed
         if len(scenes) == 2:
             roles = ("base", "flip", "same")
             return scenes, [
-                dataclasses.replace(e, id=f"{example.id}-{r}", derivation={**e.derivation, "pair": example.id, "role": r})
+                dataclasses.replace(
+                    e,
+                    id=f"{example.id}-{r}",
+                    derivation={**e.derivation, "pair": example.id, "role": r},
+                )
                 for e, r in zip(told, roles, strict=True)
             ]
     return [], []

@@ -1,4 +1,6 @@
-"""Write a scene to disk: in the plain layout of this package, or in the published layout of a real data set."""
+"""Write a scene to disk: in the plain layout of this package, or in the published layout of a real
+data set.
+"""
 
 import dataclasses
 import json
@@ -7,19 +9,36 @@ from pathlib import Path
 import numpy as np
 
 from leovl_mini.files import new_folder
-from leovl_mini.rooms.layouts import arkitscenes, multiscan, one_camera, rscan, save_depth, save_png, scannet
+from leovl_mini.rooms.layouts import (
+    arkitscenes,
+    multiscan,
+    one_camera,
+    rscan,
+    save_depth,
+    save_png,
+    scannet,
+)
 from leovl_mini.scene import Scene
 
-REAL_LAYOUTS = {"scannet": scannet, "rscan": rscan, "multiscan": multiscan, "arkitscenes": arkitscenes}
+REAL_LAYOUTS = {
+    "scannet": scannet,
+    "rscan": rscan,
+    "multiscan": multiscan,
+    "arkitscenes": arkitscenes,
+}
 LAYOUTS = ("poses_txt", *REAL_LAYOUTS)
 
 
-def export(scene: Scene, folder: str | Path, layout: str = "poses_txt", extras: dict | None = None) -> None:
-    """Write the frames of a z-up scene; depth becomes whole millimetres. ``folder`` must be new; it is written whole or not at all.
+def export(
+    scene: Scene, folder: str | Path, layout: str = "poses_txt", extras: dict | None = None
+) -> None:
+    """Write the frames of a z-up scene; depth becomes whole millimetres. ``folder`` must be new; it
+    is written whole or not at all.
 
-    ``layout`` is one of ``LAYOUTS``. Only "poses_txt" holds instance masks, objects and frame names, and ``extras``: further
-    entries of its ``scene.json`` (JSON values; an entry named as one of the usual ones takes its place). The other layouts hold
-    RGB, depth, poses and cameras. Raises ``ValueError`` for what a layout cannot hold, ``FileExistsError`` for a used folder.
+    ``layout`` is one of ``LAYOUTS``. Only "poses_txt" holds instance masks, objects and frame
+    names, and ``extras``: further entries of its ``scene.json`` (JSON values; an entry named as one
+    of the usual ones takes its place). The other layouts hold RGB, depth, poses and cameras. Raises
+    ``ValueError`` for what a layout cannot hold, ``FileExistsError`` for a used folder.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
@@ -33,7 +52,9 @@ def export(scene: Scene, folder: str | Path, layout: str = "poses_txt", extras: 
 
 
 def poses_txt(scene: Scene, folder: Path, extras: dict) -> None:
-    """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain layout, one camera for all frames."""
+    """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain layout,
+    one camera for all frames.
+    """
     K = one_camera(scene)
     for name in ("images", "depth") + (("instances",) if scene.instances is not None else ()):
         (folder / name).mkdir()

@@ -1,7 +1,8 @@
 """What is true in a room: the facts from which every question, caption, plan and dialogue is made.
 
-A rule takes the world and the objects it is about and returns ``(answer, margin)``, or None where the answer would be unclear: two
-distances nearly the same, a direction near the border of two sectors. The margin says how far the answer is from changing.
+A rule takes the world and the objects it is about and returns ``(answer, margin)``, or None where
+the answer would be unclear: two distances nearly the same, a direction near the border of two
+sectors. The margin says how far the answer is from changing.
 """
 
 import math
@@ -25,7 +26,9 @@ def clear_objects(instances: np.ndarray, count: int) -> set[int]:
 
 
 class World:
-    """A room's objects with everything that rules ask for again and again. ``clear`` holds the ids that may be asked about."""
+    """A room's objects with everything that rules ask for again and again. ``clear`` holds the ids
+    that may be asked about.
+    """
 
     def __init__(self, objects: list[Object], areas: list[Area], clear: set[int]):
         self.objects, self.areas, self.clear = objects, areas, clear
@@ -50,7 +53,11 @@ class World:
         return float(self.distance[self.row[a.id], self.row[b.id]])
 
     def matching(self, category: str, colour: str | None = None) -> list[Object]:
-        return [o for o in self.objects if o.category == category and colour in (None, o.attributes.get("colour"))]
+        return [
+            o
+            for o in self.objects
+            if o.category == category and colour in (None, o.attributes.get("colour"))
+        ]
 
     def host(self, item: Object) -> tuple[str, Object] | None:
         """What the object lies on, under or inside."""
@@ -63,9 +70,15 @@ class World:
         return [o for o in self.objects if o.attributes.get(relation) == str(host.id)]
 
     def nearest_large(self, item: Object) -> tuple[Object, float, float]:
-        """The nearest large object other than itself and its host, its gap, and how much farther the second one is."""
+        """The nearest large object other than itself and its host, its gap, and how much farther
+        the second one is.
+        """
         held_by = self.host(item)
-        others = [o for o in self.objects if o.category in LARGE and o is not item and not (held_by and o is held_by[1])]
+        others = [
+            o
+            for o in self.objects
+            if o.category in LARGE and o is not item and not (held_by and o is held_by[1])
+        ]
         if len(others) < 2:
             return item, math.inf, 0.0
         near = sorted(others, key=lambda o: self.gap(item, o))
@@ -79,7 +92,10 @@ class World:
         return self.floors[id(area)]
 
     def area_of(self, item: Object) -> Area:
-        return min(self.areas, key=lambda a: max(np.abs(np.array(item.center[:2]) - a.center) / np.array(a.size)))
+        return min(
+            self.areas,
+            key=lambda a: max(np.abs(np.array(item.center[:2]) - a.center) / np.array(a.size)),
+        )
 
 
 def existence(world: World, category: str, colour: str | None = None) -> Verdict:
@@ -91,7 +107,11 @@ def existence(world: World, category: str, colour: str | None = None) -> Verdict
 
 def count(world: World, category: str) -> Verdict:
     found = world.matching(category)
-    return (str(len(found)), 1.0) if 0 < len(found) <= 9 and all(o.id in world.clear for o in found) else None
+    return (
+        (str(len(found)), 1.0)
+        if 0 < len(found) <= 9 and all(o.id in world.clear for o in found)
+        else None
+    )
 
 
 def attribute(name: str):
@@ -117,7 +137,11 @@ def relation(world: World, a: Object, b: Object) -> Verdict:
     if held_by:
         return (held_by[0], 1.0) if held_by[1] is b else None
     on_floor = a.category in SMALL and a.center[2] - a.size[2] / 2 < 0.02
-    return ("beside", 0.4 - world.gap(a, b)) if on_floor and b.category in LARGE and world.gap(a, b) <= 0.4 else None
+    return (
+        ("beside", 0.4 - world.gap(a, b))
+        if on_floor and b.category in LARGE and world.gap(a, b) <= 0.4
+        else None
+    )
 
 
 def place(world: World, item: Object) -> Verdict:
@@ -139,7 +163,9 @@ def bearing(position: np.ndarray, heading: float, target: Object) -> float:
 
 
 def situated(world: World, position: np.ndarray, heading: float, target: Object) -> Verdict:
-    """The quarter in which the target lies, as seen from a position; at least 15 degrees from the quarter's border."""
+    """The quarter in which the target lies, as seen from a position; at least 15 degrees from the
+    quarter's border.
+    """
     angle = bearing(position, heading, target)
     sector = round(angle / 90)
     margin = 45 - abs(angle - 90 * sector)
@@ -148,10 +174,16 @@ def situated(world: World, position: np.ndarray, heading: float, target: Object)
 
 
 def nearest(world: World, anchor: Object, a: Object, b: Object) -> Verdict:
-    """Which of two is nearer to the anchor, between the closest points; by 0.3 m and by a factor of 1.3 at least."""
+    """Which of two is nearer to the anchor, between the closest points; by 0.3 m and by a factor of
+    1.3 at least.
+    """
     near, far = sorted((a, b), key=lambda o: world.gap(anchor, o))
     d, e = world.gap(anchor, near), world.gap(anchor, far)
-    return (world.refs[near.id], e - d) if e - d >= 0.3 and e >= 1.3 * d and world.refs[near.id] else None
+    return (
+        (world.refs[near.id], e - d)
+        if e - d >= 0.3 and e >= 1.3 * d and world.refs[near.id]
+        else None
+    )
 
 
 def taller(world: World, a: Object, b: Object) -> Verdict:

@@ -19,13 +19,19 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Paint:
-    """A colour (red, green, blue in 0..1) and how it is applied: plain, stripes, checks, wood, tiles, carpet or weave."""
+    """A colour (red, green, blue in 0..1) and how it is applied: plain, stripes, checks, wood,
+    tiles, carpet or weave.
+    """
 
     colour: tuple[float, float, float]
     pattern: str = "plain"
 
 
-WOOD, METAL, PAPER = Paint((0.55, 0.36, 0.20), "wood"), Paint((0.58, 0.59, 0.61)), Paint((0.88, 0.86, 0.80))
+WOOD, METAL, PAPER = (
+    Paint((0.55, 0.36, 0.20), "wood"),
+    Paint((0.58, 0.59, 0.61)),
+    Paint((0.88, 0.86, 0.80)),
+)
 LEAF, SOIL, DARK = Paint((0.16, 0.42, 0.15)), Paint((0.25, 0.17, 0.12)), Paint((0.05, 0.05, 0.06))
 WHITE, TAPE = Paint((0.88, 0.88, 0.87)), Paint((0.80, 0.68, 0.45))
 GLASS, SCREEN = Paint((0.62, 0.80, 0.93)), Paint((0.07, 0.08, 0.11))
@@ -35,7 +41,8 @@ GLASS, SCREEN = Paint((0.62, 0.80, 0.93)), Paint((0.07, 0.08, 0.11))
 class Part:
     """A shape that fills a box of ``size`` around ``center``; metres.
 
-    Shapes: box, sphere; and upright ones: cylinder, cup (hollow), bowl (hollow, wide at the top), cone (wide at the bottom), belly.
+    Shapes: box, sphere; and upright ones: cylinder, cup (hollow), bowl (hollow, wide at the top),
+    cone (wide at the bottom), belly.
     """
 
     center: tuple[float, float, float]
@@ -54,7 +61,12 @@ class Kind(NamedTuple):
 
 def box(x, y, z, width, depth, height, paint, shape="box") -> Part:
     """A part by the middle of its bottom face."""
-    return Part((float(x), float(y), float(z + height / 2)), (float(width), float(depth), float(height)), paint, shape)
+    return Part(
+        (float(x), float(y), float(z + height / 2)),
+        (float(width), float(depth), float(height)),
+        paint,
+        shape,
+    )
 
 
 def tone(paint: Paint, factor: float) -> Paint:

@@ -1,6 +1,8 @@
-"""Where things may stand: random proposals that make sense for one object, and the test whether a proposal fits.
+"""Where things may stand: random proposals that make sense for one object, and the test whether a
+proposal fits.
 
-A proposal gives the middle of the footprint (2,), the height of the bottom, the yaw, and what the object lies on, under or inside.
+A proposal gives the middle of the footprint (2,), the height of the bottom, the yaw, and what the
+object lies on, under or inside.
 """
 
 import math
@@ -10,13 +12,39 @@ import numpy as np
 from scipy import ndimage
 
 from leovl_mini.rooms.furniture import DRAWERS, FIXED, LARGE, OPENABLE, SMALL, shelf
-from leovl_mini.rooms.room import Area, Room, collide, corners, free_floor, rotate, top, turned_extent, within
+from leovl_mini.rooms.room import (
+    Area,
+    Room,
+    collide,
+    corners,
+    free_floor,
+    rotate,
+    top,
+    turned_extent,
+    within,
+)
 from leovl_mini.rooms.small import BASKET_FLOOR
 from leovl_mini.scene import Object
 
-FLAT_TOPS = ("table", "desk", "cabinet", "nightstand", "tv stand", "stool", "fridge", "stove")  # with the top at the box's top
+FLAT_TOPS = (
+    "table",
+    "desk",
+    "cabinet",
+    "nightstand",
+    "tv stand",
+    "stool",
+    "fridge",
+    "stove",
+)  # with the top at the box's top
 STACKABLE = ("parcel", "book", "radio")
-MOVABLE = ("chair", "armchair", "stool", "lamp", "plant", *SMALL)  # what may have moved when a room is scanned again
+MOVABLE = (
+    "chair",
+    "armchair",
+    "stool",
+    "lamp",
+    "plant",
+    *SMALL,
+)  # what may have moved when a room is scanned again
 APART = 0.12  # metres between two large objects
 
 Place = tuple[np.ndarray, float, float, dict[str, str]]
@@ -28,7 +56,9 @@ def on_wall(bottom: float) -> Proposal:
 
     def proposal(room, area, item, rng):
         xy, _, yaw, _ = at_wall(room, area, item, rng, gap=0.0)
-        outer = np.abs(xy) > np.array(room.size[:2]) / 2 - item.size[1]  # not in the partition between two areas
+        outer = (
+            np.abs(xy) > np.array(room.size[:2]) / 2 - item.size[1]
+        )  # not in the partition between two areas
         return (xy, bottom, yaw, {}) if outer.any() else None
 
     return proposal
@@ -40,12 +70,22 @@ def at_wall(room, area, item, rng, gap=0.03) -> Place:
     across, along = area.size if turn % 2 == 0 else area.size[::-1]
     x = rng.uniform(-1, 1) * max(across - item.size[0], 0) / 2
     yaw = turn * math.pi / 2
-    return np.array(area.center) + rotate(np.array([x, -along / 2 + item.size[1] / 2 + gap]), yaw), 0.0, yaw, {}
+    return (
+        np.array(area.center) + rotate(np.array([x, -along / 2 + item.size[1] / 2 + gap]), yaw),
+        0.0,
+        yaw,
+        {},
+    )
 
 
 def freely(room, area, item, rng) -> Place:
     """Anywhere, turned at will."""
-    return np.array(area.center) + rng.uniform(-0.5, 0.5, 2) * area.size, 0.0, float(rng.uniform(-math.pi, math.pi)), {}
+    return (
+        np.array(area.center) + rng.uniform(-0.5, 0.5, 2) * area.size,
+        0.0,
+        float(rng.uniform(-math.pi, math.pi)),
+        {},
+    )
 
 
 def near_wall(room, area, item, rng) -> Place:
@@ -80,8 +120,14 @@ def on_top(*categories: str, exactly: int | None = None) -> Proposal:
     """On the flat top of one of these categories, or of exactly this object (then in its middle)."""
 
     def proposal(room, area, item, rng):
-        hosts = [o for o in room.objects if o.category in categories and within(area, o) and exactly in (None, o.id)]
-        if not hosts or (exactly is None and not np.any([min(h.size[:2]) > min(item.size[:2]) for h in hosts])):
+        hosts = [
+            o
+            for o in room.objects
+            if o.category in categories and within(area, o) and exactly in (None, o.id)
+        ]
+        if not hosts or (
+            exactly is None and not np.any([min(h.size[:2]) > min(item.size[:2]) for h in hosts])
+        ):
             return None
         host = hosts[rng.integers(len(hosts))]
         yaw = host.yaw + float(rng.uniform(-0.5, 0.5) if item.category in STACKABLE else 0.0)
@@ -98,7 +144,11 @@ def on_top(*categories: str, exactly: int | None = None) -> Proposal:
 
 def underneath(room, area, item, rng) -> Place | None:
     """On the floor under a table or desk, clear of its legs."""
-    hosts = [o for o in room.objects if o.category in ("table", "desk") and within(area, o) and o.size[2] - 0.1 > item.size[2]]
+    hosts = [
+        o
+        for o in room.objects
+        if o.category in ("table", "desk") and within(area, o) and o.size[2] - 0.1 > item.size[2]
+    ]
     if not hosts:
         return None
     host = hosts[rng.integers(len(hosts))]
@@ -113,7 +163,11 @@ def underneath(room, area, item, rng) -> Place | None:
 
 def inside_of(room, area, item, rng) -> Place | None:
     """In the empty compartment of a bookshelf, or in a basket."""
-    hosts = [o for o in room.objects if o.category in ("bookshelf", "basket") and within(area, o) and o.id != item.id]
+    hosts = [
+        o
+        for o in room.objects
+        if o.category in ("bookshelf", "basket") and within(area, o) and o.id != item.id
+    ]
     if not hosts:
         return None
     host = hosts[rng.integers(len(hosts))]
@@ -138,11 +192,25 @@ def beside(room, area, item, rng) -> Place | None:
     axis, sign = int(rng.integers(2)), rng.choice((-1, 1))
     local = rng.uniform(-0.5, 0.5, 2) * host.size[:2]
     local[axis] = sign * (host.size[axis] / 2 + max(item.size[:2]) / 2 + away)
-    return np.array(host.center[:2]) + rotate(local, host.yaw), 0.0, float(rng.uniform(-math.pi, math.pi)), {}
+    return (
+        np.array(host.center[:2]) + rotate(local, host.yaw),
+        0.0,
+        float(rng.uniform(-math.pi, math.pi)),
+        {},
+    )
 
 
-def place(room: Room, area: Area, item: Object, proposal: Proposal, rng: np.random.Generator, tries: int = 40) -> bool:
-    """Put the object at the first proposal that fits and add it to the room; a crowded room may do without it."""
+def place(
+    room: Room,
+    area: Area,
+    item: Object,
+    proposal: Proposal,
+    rng: np.random.Generator,
+    tries: int = 40,
+) -> bool:
+    """Put the object at the first proposal that fits and add it to the room; a crowded room may do
+    without it.
+    """
     for _ in range(tries):
         found = proposal(room, area, item, rng)
         if found is None:
@@ -157,23 +225,32 @@ def place(room: Room, area: Area, item: Object, proposal: Proposal, rng: np.rand
 
 
 def fits(room: Room, area: Area, item: Object, relation: dict[str, str]) -> bool:
-    """Inside the area, touching nothing but what it lies on, out of the way of doors, and leaving the floor walkable."""
+    """Inside the area, touching nothing but what it lies on, out of the way of doors, and leaving
+    the floor walkable.
+    """
     host = next(iter(relation.values()), None)
     margin = APART if item.category in LARGE else 0.03
-    if not within(area, item) or not (np.abs(corners(item) - area.center) <= np.array(area.size) / 2 + 1e-6).all():
+    if (
+        not within(area, item)
+        or not (np.abs(corners(item) - area.center) <= np.array(area.size) / 2 + 1e-6).all()
+    ):
         return False
     others = [o for o in room.objects if str(o.id) != host and o.id != item.id]
     if any(collide(item, o, margin) for o in others):
         return False
     if any(collide(item, front, 0.0) for o in others for front in swings(o)):
         return False
-    if any(collide(front, o, 0.0) for o in others if o.category != "window" for front in swings(item)):
+    if any(
+        collide(front, o, 0.0) for o in others if o.category != "window" for front in swings(item)
+    ):
         return False
     return item.category in FIXED or bool(relation) or stays_walkable(room, area, item)
 
 
 def swings(item: Object) -> list[Object]:
-    """The floor in front of something that opens, and behind a door, as boxes: nothing may stand there."""
+    """The floor in front of something that opens, and behind a door, as boxes: nothing may stand
+    there.
+    """
     if item.category not in OPENABLE:
         return []
     reach, found = 0.95 if item.category == "door" else 0.5, []

@@ -12,19 +12,39 @@ from leovl_mini.rooms.teller import Fact, Teller, composed, enough
 from leovl_mini.scene import Object
 
 # goals, and how eagerly each is chosen: the more, the fewer rooms offer what it takes
-GOALS = {"tidy": 1, "read": 3, "guests": 3, "water": 5, "work": 3, "sleep": 8, "clean": 1, "decorate": 1}
+GOALS = {
+    "tidy": 1,
+    "read": 3,
+    "guests": 3,
+    "water": 5,
+    "work": 3,
+    "sleep": 8,
+    "clean": 1,
+    "decorate": 1,
+}
 
 
 def plans(world: World, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
     """Numbered steps towards a goal, made of things that are really there."""
     tell = Teller(world, rng)
     made = 0
-    for goal in rng.choice(list(GOALS), len(GOALS), replace=False, p=np.array(list(GOALS.values())) / sum(GOALS.values())):
+    for goal in rng.choice(
+        list(GOALS),
+        len(GOALS),
+        replace=False,
+        p=np.array(list(GOALS.values())) / sum(GOALS.values()),
+    ):
         steps = [s for s in plan_steps(str(goal), tell) if s]
         if len(steps) >= 5 and made < most:
             made += 1
-            last = steps[-2:] if goal in ("read", "work", "sleep") else []  # to sit or lie down is the point of these
-            steps = [*enough(iter(steps[: len(steps) - len(last)]), 92 - 9 * len(last)), *last, tell.fact(f"step end {goal}")]
+            last = (
+                steps[-2:] if goal in ("read", "work", "sleep") else []
+            )  # to sit or lie down is the point of these
+            steps = [
+                *enough(iter(steps[: len(steps) - len(last)]), 92 - 9 * len(last)),
+                *last,
+                tell.fact(f"step end {goal}"),
+            ]
             text = " ".join(f"{i}. {s['text']}" for i, s in enumerate(steps, 1))
             yield composed("planning", str(goal), say(f"plan {goal}", rng), steps, text)
 
@@ -38,14 +58,20 @@ def plan_steps(goal: str, tell: Teller) -> Iterator[Fact | None]:
         return [o for o in mixed if o.category in categories]
 
     tops = have("table", "desk", "cabinet", "nightstand", "tv stand", "stool")
-    lying = [(o, world.host(o)[1]) for o in mixed if o.category in SMALL and world.host(o) and not world.held(o, "on")]
+    lying = [
+        (o, world.host(o)[1])
+        for o in mixed
+        if o.category in SMALL and world.host(o) and not world.held(o, "on")
+    ]
     lying = [(o, host) for o, host in lying if host in mixed]
 
     def go(item: Object) -> Fact | None:
         near, gap, margin = world.nearest_large(item)
         beside = gap <= 0.4 and margin >= 0.25 and world.host(item) is None
         if beside and near in mixed:
-            return tell.fact("step go beside", item, near, ref=world.refs[item.id], host=world.refs[near.id])
+            return tell.fact(
+                "step go beside", item, near, ref=world.refs[item.id], host=world.refs[near.id]
+            )
         return tell.about("step go", item)
 
     def carry(item: Object, host: Object, to: Object | None) -> Iterator[Fact | None]:
@@ -75,14 +101,20 @@ def plan_steps(goal: str, tell: Teller) -> Iterator[Fact | None]:
     elif goal == "guests":
         seats = tell.number("chair") or tell.number("armchair") or tell.number("stool")
         if seats and seats["rule"] == "say count":
-            yield tell.fact("step count", *(world.by_id[i] for i in seats["objects"]), **seats["slots"])
+            yield tell.fact(
+                "step count", *(world.by_id[i] for i in seats["objects"]), **seats["slots"]
+            )
         for top in have("table", "tv stand", "cabinet")[:2]:
             yield go(top)
             yield tell.about("step wipe", top)
-        for item, host in [(o, h) for o, h in lying if o.category in ("bowl", "vase", "bottle", "mug")][:2]:
+        for item, host in [
+            (o, h) for o, h in lying if o.category in ("bowl", "vase", "bottle", "mug")
+        ][:2]:
             yield from carry(item, host, tell.pick([t for t in have("table") if t is not host]))
         yield from (tell.about("step switch on", o) for o in have("lamp", "radio")[:2])
-        yield from (tell.about("step open", o) for o in have("door") if o.attributes.get("state") != "open")
+        yield from (
+            tell.about("step open", o) for o in have("door") if o.attributes.get("state") != "open"
+        )
     elif goal == "water" and have("plant"):
         vessel = next(((o, h) for o, h in lying if o.category in ("bottle", "mug", "bowl")), None)
         if vessel:
@@ -111,14 +143,26 @@ def plan_steps(goal: str, tell: Teller) -> Iterator[Fact | None]:
         yield from (tell.about("step open", o) for o in have("window")[:1])
         for host in have("nightstand", "desk", "table")[:3]:
             for item, _ in [(o, h) for o, h in lying if h is host][:1]:
-                yield from carry(item, host, tell.pick([t for t in have("cabinet", "desk") if t is not host]))
+                yield from carry(
+                    item, host, tell.pick([t for t in have("cabinet", "desk") if t is not host])
+                )
             yield go(host)
             yield tell.about("step wipe", host)
         yield go(bed)
         yield tell.about("step lie", bed)
     elif goal == "clean":
         for top in have(
-            "table", "desk", "cabinet", "nightstand", "tv stand", "stool", "sink", "bathtub", "toilet", "stove", "fridge"
+            "table",
+            "desk",
+            "cabinet",
+            "nightstand",
+            "tv stand",
+            "stool",
+            "sink",
+            "bathtub",
+            "toilet",
+            "stove",
+            "fridge",
         ):
             yield go(top)
             yield tell.about("step wipe", top)
@@ -127,6 +171,8 @@ def plan_steps(goal: str, tell: Teller) -> Iterator[Fact | None]:
             to = tell.pick(have("sofa", "bookshelf", "cabinet", "bed", "bathtub"))
             yield go(pot)
             yield to and tell.about("step move", pot, to)
-        for item, host in [(o, h) for o, h in lying if o.category in ("vase", "bowl", "book", "radio")][:3]:
+        for item, host in [
+            (o, h) for o, h in lying if o.category in ("vase", "bowl", "book", "radio")
+        ][:3]:
             yield from carry(item, host, tell.pick([t for t in tops if t is not host]))
         yield from (tell.about("step switch on", o) for o in have("lamp")[:1])

@@ -1,6 +1,8 @@
-"""How good question-answer data are, and how to make them better: balance answers, measure what can be had without looking.
+"""How good question-answer data are, and how to make them better: balance answers, measure what can
+be had without looking.
 
-LEO-VL finds that more data of poor quality hurt, and measures quality by the share of the 15 most frequent answer templates.
+LEO-VL finds that more data of poor quality hurt, and measures quality by the share of the 15 most
+frequent answer templates.
 """
 
 import re
@@ -14,7 +16,16 @@ from leovl_mini.examples import TASKS, Example
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
 from leovl_mini.rooms.questions import PHRASES
 
-CLOSED = ("existence", "pattern", "state", "situated", "nearest", "taller", "stack order", "stacked")  # few possible answers
+CLOSED = (
+    "existence",
+    "pattern",
+    "state",
+    "situated",
+    "nearest",
+    "taller",
+    "stack order",
+    "stacked",
+)  # few possible answers
 NAMES = sorted([*COLOURS, *LARGE, *SMALL, *FIXED], key=len, reverse=True)
 NAME = re.compile(rf"(the |an? )?\b(({'|'.join(NAMES)}|striped|checked|bookshelves)s? ?)+\b")
 
@@ -26,12 +37,18 @@ def noun(words: str) -> str:
 
 def categories(example: Example) -> set[str]:
     """The categories of the things in a question and its answers."""
-    words = [*example.derivation.get("slots", {}).values(), *example.derivation.get("about", [])[:1], *example.answers]
+    words = [
+        *example.derivation.get("slots", {}).values(),
+        *example.derivation.get("about", [])[:1],
+        *example.answers,
+    ]
     return {noun(w) for w in words if isinstance(w, str)} & {*LARGE, *SMALL, *FIXED}
 
 
 def group(example: Example) -> str:
-    """Everything the words of a question give away about its answer, apart from colours: kind and categories."""
+    """Everything the words of a question give away about its answer, apart from colours: kind and
+    categories.
+    """
     slots = example.derivation.get("slots", {})
     if example.kind in ("existence", "count"):
         category, *colour = example.derivation["about"]
@@ -53,13 +70,20 @@ def answer_class(example: Example) -> str:
 def balance(examples: Iterable[Example], seed: int = 0) -> list[Example]:
     """Drop questions until, inside every ``group``, no answer is more frequent than the next one.
 
-    For ``CLOSED`` kinds (yes/no, directions ...) all answers of a group are cut to the same number. Where a group has a single
-    answer (no bathtub is ever taller than a lamp) it goes altogether. Longer answers and measured numbers stay as they are.
+    For ``CLOSED`` kinds (yes/no, directions ...) all answers of a group are cut to the same number.
+    Where a group has a single answer (no bathtub is ever taller than a lamp) it goes altogether.
+    Longer answers and measured numbers stay as they are.
     """
     groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
     kept = []
     for example in examples:
-        if example.task != "qa" or example.kind in ("height", "length", "distance", "room size", "coordinates"):
+        if example.task != "qa" or example.kind in (
+            "height",
+            "length",
+            "distance",
+            "room size",
+            "coordinates",
+        ):
             kept.append(example)
         else:
             groups[group(example)][answer_class(example)].append(example)
@@ -72,9 +96,13 @@ def balance(examples: Iterable[Example], seed: int = 0) -> list[Example]:
     return sorted(kept, key=lambda e: e.id)
 
 
-def skew(examples: Iterable[Example], reverse: bool = False, strength: float = 0.85, seed: int = 0) -> list[Example]:
-    """Answers with a strong prior: in half of the groups one answer makes up ``strength`` of the questions, in the other half
-    another answer. ``reverse`` exchanges the halves, so that what was learned by heart on the one fails on the other."""
+def skew(
+    examples: Iterable[Example], reverse: bool = False, strength: float = 0.85, seed: int = 0
+) -> list[Example]:
+    """Answers with a strong prior: in half of the groups one answer makes up ``strength`` of the
+    questions, in the other half another answer. ``reverse`` exchanges the halves, so that what was
+    learned by heart on the one fails on the other.
+    """
     groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
     for example in examples:
         if example.task == "qa" and example.kind in (*CLOSED, "colour"):
@@ -83,7 +111,9 @@ def skew(examples: Iterable[Example], reverse: bool = False, strength: float = 0
     for name in sorted(groups):
         answers = [groups[name][a] for a in sorted(groups[name])]
         if len(answers) > 1:
-            favourite = (sum(name.encode()) + reverse) % 2  # the first or the second answer in alphabetical order
+            favourite = (
+                sum(name.encode()) + reverse
+            ) % 2  # the first or the second answer in alphabetical order
             rest = len(answers[1 - favourite])
             for i, answer in enumerate(answers):
                 share = 1.0 if i == favourite else (1 - strength) / strength / (len(answers) - 1)
@@ -92,12 +122,24 @@ def skew(examples: Iterable[Example], reverse: bool = False, strength: float = 0
 
 
 def simplistic(examples: Iterable[Example]) -> list[Example]:
-    """Poor data on purpose: is there a chair, yes; how many beds, 1. Always the same words and the most usual answers."""
+    """Poor data on purpose: is there a chair, yes; how many beds, 1. Always the same words and the
+    most usual answers.
+    """
     poor = []
     for e in examples:
         if (e.kind, e.answers[0]) in (("existence", "yes"), ("count", "1")):
             text = PHRASES[e.kind][0].format(**e.derivation["slots"])
-            poor.append(Example(f"{e.id}/simple", e.scene, "qa", e.kind, text, e.answers, derivation=e.derivation))
+            poor.append(
+                Example(
+                    f"{e.id}/simple",
+                    e.scene,
+                    "qa",
+                    e.kind,
+                    text,
+                    e.answers,
+                    derivation=e.derivation,
+                )
+            )
     return poor
 
 
@@ -126,11 +168,13 @@ def majority(examples: Iterable[Example]) -> float:
 
 
 def blind(examples: Iterable[Example], learned: Iterable[Example] | None = None) -> float:
-    """How often one is right without looking, by giving the usual answer to a question of the same kind on the same categories.
+    """How often one is right without looking, by giving the usual answer to a question of the same
+    kind on the same categories.
 
-    What is usual is learned from other examples; without any, from half of the scenes for the other half, and the other way round
-    (which errs downwards where answers are balanced: what one half has too much of, the other lacks). For categories that were
-    not met it is what is usual for the kind.
+    What is usual is learned from other examples; without any, from half of the scenes for the other
+    half, and the other way round (which errs downwards where answers are balanced: what one half
+    has too much of, the other lacks). For categories that were not met it is what is usual for the
+    kind.
     """
     halves = ([], [])
     for e in examples:
@@ -158,18 +202,32 @@ def domain(example: Example) -> str:
 
 
 def counts_table(examples: Iterable[Example]) -> list[list[str | int]]:
-    """Rows of task, number in each domain, sum, mean words of the answer; like the papers' table of data."""
+    """Rows of task, number in each domain, sum, mean words of the answer; like the papers' table of
+    data.
+    """
     counts, words = defaultdict(Counter), defaultdict(list)
     for e in examples:
         counts[e.task][domain(e)] += 1
         words[e.task].append(len(e.answers[0].split()))
-    domains = [d for d in ("scannet", "rscan", "multiscan", "arkitscenes") if any(d in c for c in counts.values())]
-    rows = [[t, *(counts[t][d] for d in domains), counts[t].total(), round(float(np.mean(words[t])))] for t in TASKS if t in counts]
+    domains = [
+        d
+        for d in ("scannet", "rscan", "multiscan", "arkitscenes")
+        if any(d in c for c in counts.values())
+    ]
+    rows = [
+        [t, *(counts[t][d] for d in domains), counts[t].total(), round(float(np.mean(words[t])))]
+        for t in TASKS
+        if t in counts
+    ]
     return [["task", *domains, "sum", "words"], *rows]
 
 
-def kinds_table(examples: Iterable[Example], learned: Iterable[Example] | None = None) -> list[list[str | int]]:
-    """Rows of kind, number, majority answer, its share, ``blind`` (where given, learned from other examples), top 15 answers."""
+def kinds_table(
+    examples: Iterable[Example], learned: Iterable[Example] | None = None
+) -> list[list[str | int]]:
+    """Rows of kind, number, majority answer, its share, ``blind`` (where given, learned from other
+    examples), top 15 answers.
+    """
     learned = None if learned is None else [e for e in learned if e.task == "qa"]
     kinds = defaultdict(list)
     for e in examples:
@@ -179,5 +237,7 @@ def kinds_table(examples: Iterable[Example], learned: Iterable[Example] | None =
     for kind, some in kinds.items():
         top = Counter(e.answers[0] for e in some).most_common(1)[0][0]
         with_words = "-" if kind == "grounding" else f"{blind(some, learned):.0%}"
-        rows.append([kind, len(some), top, f"{majority(some):.0%}", with_words, f"{occupancy(some):.0%}"])
+        rows.append(
+            [kind, len(some), top, f"{majority(some):.0%}", with_words, f"{occupancy(some):.0%}"]
+        )
     return [["kind", "questions", "majority answer", "right", "blind", "top 15 answers"], *rows]

@@ -1,4 +1,6 @@
-"""From the frames of a recorded room to its examples: what do they show, and what may be asked about it?"""
+"""From the frames of a recorded room to its examples: what do they show, and what may be asked
+about it?
+"""
 
 import dataclasses
 import re
@@ -15,11 +17,15 @@ from leovl_mini.rooms.room import Area, rotate
 from leovl_mini.rooms.texts import dialogues, object_captions, scene_caption
 from leovl_mini.scene import Scene
 
-HELD_OUT_NAME = re.compile("|".join(rf"\b{colour} ({name}|{plural(name)})\b" for name, colour in HELD_OUT.items()))
+HELD_OUT_NAME = re.compile(
+    "|".join(rf"\b{colour} ({name}|{plural(name)})\b" for name, colour in HELD_OUT.items())
+)
 
 
 def look(scene: Scene, areas: list[Area]) -> World:
-    """The world as far as the scene's frames show it: an object needs measured pixels to be asked about."""
+    """The world as far as the scene's frames show it: an object needs measured pixels to be asked
+    about.
+    """
     seen = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0)
     return World(scene.objects, areas, clear_objects(seen, max(o.id for o in scene.objects)))
 
@@ -34,25 +40,39 @@ def spots_on(scene: Scene, world: World, rng: np.random.Generator) -> dict[int, 
     found = {}
     for item in world.askable:
         some = points[by_object[rng.integers(ends[item.id - 1], ends[item.id], size=12)]]
-        local = np.abs(np.c_[rotate(some[:, :2] - item.center[:2], -item.yaw), some[:, 2] - item.center[2]])
-        on_it = some[(local <= np.array(item.size) / 2 + 0.04).all(1)]  # noise may have moved a pixel elsewhere
+        local = np.abs(
+            np.c_[rotate(some[:, :2] - item.center[:2], -item.yaw), some[:, 2] - item.center[2]]
+        )
+        on_it = some[
+            (local <= np.array(item.size) / 2 + 0.04).all(1)
+        ]  # noise may have moved a pixel elsewhere
         if len(on_it):
             found[item.id] = [round(float(x), 2) for x in on_it[0]]
     return found
 
 
 def examples_of(scene: Scene, world: World, seed: int, novel: bool = False) -> list[Example]:
-    """All examples of one recorded room, not yet balanced. Unless it is ``novel``, none mentions a held-out pair, not even to say
-    that there is no such thing."""
+    """All examples of one recorded room, not yet balanced. Unless it is ``novel``, none mentions a
+    held-out pair, not even to say that there is no such thing.
+    """
     rng = np.random.default_rng((seed, 5))
-    found = [*questions(world, rng), *groundings(world, rng), *object_captions(world, rng, spots_on(scene, world, rng))]
+    found = [
+        *questions(world, rng),
+        *groundings(world, rng),
+        *object_captions(world, rng, spots_on(scene, world, rng)),
+    ]
     found += [scene_caption(world, rng), *plans(world, rng), *dialogues(world, rng)]
     kept = [e for e in found if novel or not about_held_out(e)]
-    return [dataclasses.replace(e, id=f"{scene.name}/{i:03d}", scene=scene.name) for i, e in enumerate(kept)]
+    return [
+        dataclasses.replace(e, id=f"{scene.name}/{i:03d}", scene=scene.name)
+        for i, e in enumerate(kept)
+    ]
 
 
 def about_held_out(example: Example) -> bool:
-    """Whether the words name a pair of colour and category that never occurs in training, or ask for the colour of one."""
+    """Whether the words name a pair of colour and category that never occurs in training, or ask
+    for the colour of one.
+    """
     slots = example.derivation.get("slots", {})
     words = " ".join([example.question, *example.answers, *map(str, slots.values())])
     asked = example.kind == "colour" and HELD_OUT.get(slots.get("ref", "")) == example.answers[0]

@@ -11,7 +11,9 @@ from leovl_mini.scene import Object
 
 @dataclass
 class Area:
-    """One rectangle of floor, ``size`` (width x, depth y) metres around ``center``, used as a ``kind`` of room."""
+    """One rectangle of floor, ``size`` (width x, depth y) metres around ``center``, used as a
+    ``kind`` of room.
+    """
 
     kind: str
     center: tuple[float, float]
@@ -20,10 +22,12 @@ class Area:
 
 @dataclass
 class Room:
-    """One or two adjoining areas. ``size`` (x, y, z) metres bounds them; the floor's middle is the origin.
+    """One or two adjoining areas. ``size`` (x, y, z) metres bounds them; the floor's middle is the
+    origin.
 
-    ``parts[i]`` builds ``objects[i]`` in the object's own frame: footprint's middle at the origin, standing on z = 0, back at -y.
-    ``walls`` are floor, ceiling and walls in the world; they belong to no object.
+    ``parts[i]`` builds ``objects[i]`` in the object's own frame: footprint's middle at the origin,
+    standing on z = 0, back at -y. ``walls`` are floor, ceiling and walls in the world; they belong
+    to no object.
     """
 
     seed: int
@@ -44,14 +48,23 @@ class Room:
 def build(item: Object) -> list[Part]:
     """The parts of an object, from its category, size, colour, pattern and state."""
     kind = LARGE.get(item.category) or SMALL.get(item.category) or FIXED[item.category]
-    pattern = {"striped": "stripes", "checked": "checks"}.get(item.attributes.get("pattern", ""), "plain")
-    paint = Paint(COLOURS[item.attributes["colour"]], pattern) if "colour" in item.attributes else WOOD
+    pattern = {"striped": "stripes", "checked": "checks"}.get(
+        item.attributes.get("pattern", ""), "plain"
+    )
+    paint = (
+        Paint(COLOURS[item.attributes["colour"]], pattern) if "colour" in item.attributes else WOOD
+    )
     return kind.build(item.size, paint, item.attributes.get("state") == "open")
 
 
-def free_floor(objects: list[Object], area: Area, clearance: float = 0.18, step: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+def free_floor(
+    objects: list[Object], area: Area, clearance: float = 0.18, step: float = 0.1
+) -> tuple[np.ndarray, np.ndarray]:
     """Points (n,m,2) of a grid over the area, and (n,m) where a person of that radius can stand."""
-    axes = [np.arange(-s / 2 + step / 2, s / 2, step) + c for s, c in zip(area.size, area.center, strict=True)]
+    axes = [
+        np.arange(-s / 2 + step / 2, s / 2, step) + c
+        for s, c in zip(area.size, area.center, strict=True)
+    ]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     free = (np.abs(points - area.center) < np.array(area.size) / 2 - clearance).all(-1)
     for item in objects:
@@ -62,7 +75,9 @@ def free_floor(objects: list[Object], area: Area, clearance: float = 0.18, step:
 
 def to_footprint(points: np.ndarray, item: Object) -> np.ndarray:
     """Metres from points (...,2) to an object's footprint; 0 inside."""
-    local = np.abs(rotate(points - np.array(item.center[:2]), -item.yaw)) - np.array(item.size[:2]) / 2
+    local = (
+        np.abs(rotate(points - np.array(item.center[:2]), -item.yaw)) - np.array(item.size[:2]) / 2
+    )
     return np.hypot(*np.moveaxis(local.clip(0), -1, 0))
 
 
@@ -83,19 +98,24 @@ def turned_extent(item: Object, yaw: float) -> np.ndarray:
 
 def within(area: Area, item: Object) -> bool:
     """Whether the object's middle lies in the area."""
-    return bool((np.abs(np.array(item.center[:2]) - area.center) <= np.array(area.size) / 2 + 1e-6).all())
+    return bool(
+        (np.abs(np.array(item.center[:2]) - area.center) <= np.array(area.size) / 2 + 1e-6).all()
+    )
 
 
 def corners(item: Object, margin: float = 0.0) -> np.ndarray:
     """The footprint's four corners (4,2)."""
     half = np.array(item.size[:2]) / 2 + margin
-    return np.array(item.center[:2]) + rotate(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half, item.yaw)
+    return np.array(item.center[:2]) + rotate(
+        np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half, item.yaw
+    )
 
 
 def collide(a: Object, b: Object, margin: float) -> bool:
     """Whether two upright boxes come closer than ``margin`` sideways while they share a height.
 
-    Things may stand on each other (1 mm of touching is allowed), but a window keeps 3 cm away: it stands on nothing.
+    Things may stand on each other (1 mm of touching is allowed), but a window keeps 3 cm away: it
+    stands on nothing.
     """
     slack = -0.03 if "window" in (a.category, b.category) else 1e-3
     if abs(a.center[2] - b.center[2]) > (a.size[2] + b.size[2]) / 2 - slack:
@@ -118,7 +138,8 @@ def overlap(a: Object, b: Object, margin: float) -> bool:
 
 
 def gaps(objects: list[Object]) -> np.ndarray:
-    """Metres (n,n) between the closest points of every two upright boxes; 0 where they touch or intersect.
+    """Metres (n,n) between the closest points of every two upright boxes; 0 where they touch or
+    intersect.
 
     Sideways, two rectangles that do not overlap are closest at a corner of one of them.
     """
@@ -127,10 +148,20 @@ def gaps(objects: list[Object]) -> np.ndarray:
     cos, sin = (f(np.array([o.yaw for o in objects])) for f in (np.cos, np.sin))
     axes = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], 1)  # (n, 2 axes, xy)
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    corner = center[:, None, :2] + np.einsum("nka,nax->nkx", signs * half[:, None, :2], axes)  # (n, 4, xy)
-    local = np.einsum("max,mnkx->mnka", axes, corner[None] - center[:, None, None, :2])  # corners of n as seen by m
-    beyond = np.linalg.norm((np.abs(local) - half[:, None, None, :2]).clip(0), axis=-1).min(-1)  # (m, n)
-    separated = ((local.min(2) > half[:, None, :2]) | (local.max(2) < -half[:, None, :2])).any(-1)  # on an axis of m
+    corner = center[:, None, :2] + np.einsum(
+        "nka,nax->nkx", signs * half[:, None, :2], axes
+    )  # (n, 4, xy)
+    local = np.einsum(
+        "max,mnkx->mnka", axes, corner[None] - center[:, None, None, :2]
+    )  # corners of n as seen by m
+    beyond = np.linalg.norm((np.abs(local) - half[:, None, None, :2]).clip(0), axis=-1).min(
+        -1
+    )  # (m, n)
+    separated = ((local.min(2) > half[:, None, :2]) | (local.max(2) < -half[:, None, :2])).any(
+        -1
+    )  # on an axis of m
     flat = np.where(separated | separated.T, np.minimum(beyond, beyond.T), 0)
-    upright = (np.abs(center[:, None, 2] - center[None, :, 2]) - half[:, None, 2] - half[None, :, 2]).clip(0)
+    upright = (
+        np.abs(center[:, None, 2] - center[None, :, 2]) - half[:, None, 2] - half[None, :, 2]
+    ).clip(0)
     return np.hypot(flat, upright)

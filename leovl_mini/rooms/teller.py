@@ -1,4 +1,6 @@
-"""Facts about a room put into single sentences, of which longer answers are made and which can be checked one by one."""
+"""Facts about a room put into single sentences, of which longer answers are made and which can be
+checked one by one.
+"""
 
 from collections.abc import Iterator
 
@@ -13,23 +15,38 @@ from leovl_mini.rooms.questions import plural, say, with_article
 from leovl_mini.rooms.room import corners
 from leovl_mini.scene import Object
 
-Fact = dict  # {"rule": key of phrases.json, "slots": what fills it, "objects": ids, "text": the sentence}
+# {"rule": key of phrases.json, "slots": what fills it, "objects": ids, "text": the sentence}
+Fact = dict
 
 
 class Teller:
-    """Puts facts about one world into words; every method returns a fact, or None where the fact does not hold or is unclear."""
+    """Puts facts about one world into words; every method returns a fact, or None where the fact
+    does not hold or is unclear.
+    """
 
     def __init__(self, world: World, rng: np.random.Generator):
         self.world, self.rng = world, rng
 
     def fact(self, key: str, *objects: Object, **slots: str) -> Fact:
-        return {"rule": key, "slots": slots, "objects": [o.id for o in objects], "text": say(key, self.rng, **slots)}
+        return {
+            "rule": key,
+            "slots": slots,
+            "objects": [o.id for o in objects],
+            "text": say(key, self.rng, **slots),
+        }
 
     def about(self, key: str, *objects: Object, **more: str) -> Fact | None:
-        """A fact whose slots are the names of its objects: one is ``ref``, two are ``a`` and ``b``, three begin with ``anchor``."""
+        """A fact whose slots are the names of its objects: one is ``ref``, two are ``a`` and ``b``,
+        three begin with ``anchor``.
+        """
         names = {1: ("ref",), 2: ("a", "b"), 3: ("anchor", "a", "b")}[len(objects)]
         if all(o.id in self.world.clear and self.world.refs[o.id] for o in objects):
-            return self.fact(key, *objects, **dict(zip(names, (self.world.refs[o.id] for o in objects), strict=True)), **more)
+            return self.fact(
+                key,
+                *objects,
+                **dict(zip(names, (self.world.refs[o.id] for o in objects), strict=True)),
+                **more,
+            )
         return None
 
     def pick(self, objects: list[Object]) -> Object | None:
@@ -37,10 +54,16 @@ class Teller:
 
     def looks(self, item: Object) -> Fact:
         words = [item.attributes.get("colour"), item.attributes.get("pattern"), item.category]
-        return self.fact("say object", item, a_thing=with_article(" ".join(w for w in words if w and w != "plain")))
+        return self.fact(
+            "say object",
+            item,
+            a_thing=with_article(" ".join(w for w in words if w and w != "plain")),
+        )
 
     def size(self, item: Object) -> Fact | None:
-        return self.about("say size", item, height=f"{100 * item.size[2]:.0f}", width=f"{100 * item.size[0]:.0f}")
+        return self.about(
+            "say size", item, height=f"{100 * item.size[2]:.0f}", width=f"{100 * item.size[0]:.0f}"
+        )
 
     def attribute(self, item: Object, name: str) -> Fact | None:
         value = item.attributes.get(name)
@@ -53,12 +76,20 @@ class Teller:
             return self.about(f"say {host[0]}", item, host[1])
         near, gap, margin = self.world.nearest_large(item)
         small_on_floor = item.category in SMALL and item.center[2] - item.size[2] / 2 < 0.02
-        return self.about("say beside", item, near) if small_on_floor and gap <= 0.4 and margin >= 0.25 else None
+        return (
+            self.about("say beside", item, near)
+            if small_on_floor and gap <= 0.4 and margin >= 0.25
+            else None
+        )
 
     def near(self, item: Object) -> Fact | None:
         near, gap, margin = self.world.nearest_large(item)
         clear = margin >= 0.05 and facts.away_from_rounding(gap)
-        return self.about("say near", item, near, metres=f"{gap:.1f}") if near is not item and clear else None
+        return (
+            self.about("say near", item, near, metres=f"{gap:.1f}")
+            if near is not item and clear
+            else None
+        )
 
     def region(self, item: Object) -> Fact | None:
         """In a corner, at a wall, or near the middle of its area."""
@@ -88,7 +119,9 @@ class Teller:
         if len(found) > 1:
             return self.fact("say count", *found, number=str(len(found)), things=plural(category))
         colour = found[0].attributes.get("colour")
-        return self.fact("say one", *found, a_thing=with_article(f"{colour} {category}" if colour else category))
+        return self.fact(
+            "say one", *found, a_thing=with_article(f"{colour} {category}" if colour else category)
+        )
 
     def taller(self, item: Object, other: Object | None) -> Fact | None:
         if other is None or other is item or facts.taller(self.world, item, other) is None:
@@ -96,12 +129,21 @@ class Teller:
         return self.about("say taller", *sorted((item, other), key=lambda o: -o.size[2]))
 
     def nearer(self, anchor: Object, a: Object | None, b: Object | None) -> Fact | None:
-        if a is None or b is None or len({anchor.id, a.id, b.id}) < 3 or facts.nearest(self.world, anchor, a, b) is None:
+        if (
+            a is None
+            or b is None
+            or len({anchor.id, a.id, b.id}) < 3
+            or facts.nearest(self.world, anchor, a, b) is None
+        ):
             return None
-        return self.about("say nearer", anchor, *sorted((a, b), key=lambda o: self.world.gap(anchor, o)))
+        return self.about(
+            "say nearer", anchor, *sorted((a, b), key=lambda o: self.world.gap(anchor, o))
+        )
 
     def apart(self, item: Object, other: Object | None) -> Fact | None:
-        verdict = None if other is None or other is item else facts.distance(self.world, item, other)
+        verdict = (
+            None if other is None or other is item else facts.distance(self.world, item, other)
+        )
         return self.about("say distance", item, other, metres=verdict[0]) if verdict else None
 
     def some(self) -> Object | None:
@@ -112,7 +154,9 @@ def enough(told: Iterator[Fact | None], words: int) -> list[Fact]:
     """Facts in order, without repetitions, until they have ``words`` words."""
     kept: list[Fact] = []
     for fact in told:
-        known = any(fact and f["rule"] == fact["rule"] and f["objects"] == fact["objects"] for f in kept)
+        known = any(
+            fact and f["rule"] == fact["rule"] and f["objects"] == fact["objects"] for f in kept
+        )
         if fact and not known:
             kept.append(fact)
         if sum(len(f["text"].split()) for f in kept) >= words:
@@ -120,6 +164,8 @@ def enough(told: Iterator[Fact | None], words: int) -> list[Fact]:
     return kept
 
 
-def composed(task: str, kind: str, question: str, told: list[Fact], answer: str | None = None, **fields) -> Example:
+def composed(
+    task: str, kind: str, question: str, told: list[Fact], answer: str | None = None, **fields
+) -> Example:
     text = answer or " ".join(f["text"] for f in told)
     return Example("", "", task, kind, question, [text], derivation={"facts": told}, **fields)

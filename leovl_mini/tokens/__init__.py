@@ -17,13 +17,26 @@ REPRESENTATIONS = {
     "objects": ObjectTokens,
 }
 __all__ = [
-    "REPRESENTATIONS", "CondensedGrid", "ObjectTokens", "PatchTokens", "Proxies", "SceneTokens", "VoxelTokens", "Voxels",
-    "group_mean", "representation", "voxelise",
-]  # fmt: skip
+    "REPRESENTATIONS",
+    "CondensedGrid",
+    "ObjectTokens",
+    "PatchTokens",
+    "Proxies",
+    "SceneTokens",
+    "VoxelTokens",
+    "Voxels",
+    "group_mean",
+    "representation",
+    "voxelise",
+]
 
 
 def representation(name: str, channels: int, **options) -> nn.Module:
-    """A scene representation by its name: a module that turns ``Patches`` (P,C) into ``SceneTokens`` (K,C)."""
+    """A scene representation by its name: a module that turns ``Patches`` (P,C) into
+    ``SceneTokens`` (K,C).
+    """
     if name not in REPRESENTATIONS:
-        raise ValueError(f"unknown representation {name!r}; choose one of {', '.join(REPRESENTATIONS)}")
+        raise ValueError(
+            f"unknown representation {name!r}; choose one of {', '.join(REPRESENTATIONS)}"
+        )
     return REPRESENTATIONS[name](channels, **options)

@@ -18,7 +18,8 @@ from leovl_mini.tokens.proxies import Proxies
 class ObjectReport:
     """O objects (the distinct segments of the patches, 0 = none) in K tokens. Shares lie in 0..1.
 
-    A token belongs to the object that most of its patches show, of two equally large ones to the smaller id.
+    A token belongs to the object that most of its patches show, of two equally large ones to the
+    smaller id.
     """
 
     ids: Int64[Tensor, "O"]  # ascending
@@ -26,7 +27,9 @@ class ObjectReport:
     tokens: Int64[Tensor, "O"]  # how many tokens belong to it
     purity: Float[Tensor, "O"]  # mean purity of these tokens; 0 where there are none
     coverage: Float[Tensor, "O"]  # share of its patches that went into these tokens
-    owner: Int64[Tensor, "K"]  # the id of the object that each token belongs to; -1: no patch went into the token
+    owner: Int64[
+        Tensor, "K"
+    ]  # the id of the object that each token belongs to; -1: no patch went into the token
     token_purity: Float[Tensor, "K"]  # share of each token's patches that show its owner
 
     @property
@@ -38,29 +41,47 @@ class ObjectReport:
 def object_report(tokens: SceneTokens, patches: Patches) -> ObjectReport:
     """Compare which patches went into which token with which object they show.
 
-    ``patches.segments`` (P,) are the objects to judge by, for instance the true ones where the tokens were made from found ones.
-    Example: patches 0-2 show object 5, patches 3-5 show 7; token 0 holds patches 0-3, token 1 holds 4, and 5 was left out. Both
-    objects have one token; 5 has purity 3/4 and coverage 1, and 7 has purity 1 and coverage 1/3.
+    ``patches.segments`` (P,) are the objects to judge by, for instance the true ones where the
+    tokens were made from found ones. Example: patches 0-2 show object 5, patches 3-5 show 7; token
+    0 holds patches 0-3, token 1 holds 4, and 5 was left out. Both objects have one token; 5 has
+    purity 3/4 and coverage 1, and 7 has purity 1 and coverage 1/3.
     """
     ids, shows = segments_of(patches).unique(return_inverse=True)
-    K, columns = len(tokens), len(ids) + 1  # the first column stays 0: tokens without patches have their maximum there
+    K, columns = (
+        len(tokens),
+        len(ids) + 1,
+    )  # the first column stays 0: tokens without patches have their maximum there
     kept = tokens.source >= 0
-    count = torch.bincount(tokens.source[kept] * columns + 1 + shows[kept], minlength=K * columns).view(K, columns)
+    count = torch.bincount(
+        tokens.source[kept] * columns + 1 + shows[kept], minlength=K * columns
+    ).view(K, columns)
     most, owner = count.max(1)
     token_purity = most / count.sum(1).clamp(min=1)
     owned = torch.bincount(owner, minlength=columns)[1:]
     purity = group_mean(token_purity[:, None], owner, columns)[1:, 0]
     patches_of = torch.bincount(shows, minlength=len(ids))
     coverage = most.new_zeros(columns).index_add_(0, owner, most)[1:] / patches_of
-    return ObjectReport(ids, patches_of, owned, purity, coverage, torch.cat([ids.new_tensor([-1]), ids])[owner], token_purity)
+    return ObjectReport(
+        ids,
+        patches_of,
+        owned,
+        purity,
+        coverage,
+        torch.cat([ids.new_tensor([-1]), ids])[owner],
+        token_purity,
+    )
 
 
 @torch.no_grad()
-def equal_budget(patches: Patches, found: Int64[Tensor, "P"] | None = None) -> dict[str, SceneTokens]:
-    """The condensed grid, and proxies without and with groups (and with ``found`` segments), at the grid's number of tokens.
+def equal_budget(
+    patches: Patches, found: Int64[Tensor, "P"] | None = None
+) -> dict[str, SceneTokens]:
+    """The condensed grid, and proxies without and with groups (and with ``found`` segments), at the
+    grid's number of tokens.
 
-    Tokens are untrained, and for comparing what went into them: proxies come without position. They are clustered in double
-    precision, in which rounding does not decide which point is drawn as a centre.
+    Tokens are untrained, and for comparing what went into them: proxies come without position. They
+    are clustered in double precision, in which rounding does not decide which point is drawn as a
+    centre.
     """
     channels, device = patches.features.shape[1], patches.centers.device
     tokens = {"grid": CondensedGrid(channels).to(device)(patches)}
@@ -72,12 +93,16 @@ def equal_budget(patches: Patches, found: Int64[Tensor, "P"] | None = None) -> d
     ):
         if segments is not None:
             proxies = Proxies(channels, budget=max(len(tokens["grid"]), 1))
-            tokens[name] = SceneTokens(*proxies.cluster(dataclasses.replace(exact, segments=segments)))
+            tokens[name] = SceneTokens(
+                *proxies.cluster(dataclasses.replace(exact, segments=segments))
+            )
     return tokens
 
 
 def report_table(reports: dict[str, ObjectReport], labels: list[str]) -> str:
-    """Reports on the same objects side by side, a line for each object: tokens, purity and coverage, or "lost"."""
+    """Reports on the same objects side by side, a line for each object: tokens, purity and
+    coverage, or "lost".
+    """
 
     def row(report: ObjectReport, i: int) -> str:
         shares = f"{report.purity[i]:7.0%}{report.coverage[i]:8.0%}"
@@ -87,6 +112,14 @@ def report_table(reports: dict[str, ObjectReport], labels: list[str]) -> str:
     lines = [f"{'':{width + 8}}" + "".join(f"{name:>23}" for name in reports)]
     lines.append(f"{'':{width}} patches" + "  tokens purity covered" * len(reports))
     for i, label in enumerate(labels):
-        lines.append(f"{label:{width}}{patches[i]:8}" + "".join(row(report, i) for report in reports.values()))
-    means = [f"{len(report.owner):8}{report.token_purity.mean():7.0%}{'':8}" for report in reports.values()]
-    return "\n".join(line.rstrip() for line in [*lines, f"{'all tokens':{width + 8}}" + "".join(means)])
+        lines.append(
+            f"{label:{width}}{patches[i]:8}"
+            + "".join(row(report, i) for report in reports.values())
+        )
+    means = [
+        f"{len(report.owner):8}{report.token_purity.mean():7.0%}{'':8}"
+        for report in reports.values()
+    ]
+    return "\n".join(
+        line.rstrip() for line in [*lines, f"{'all tokens':{width + 8}}" + "".join(means)]
+    )

@@ -1,6 +1,8 @@
-"""Proxy tokens (Proxy3D): patches are grouped by object, clustered inside each group, and read out segment by segment.
+"""Proxy tokens (Proxy3D): patches are grouped by object, clustered inside each group, and read out
+segment by segment.
 
-The clustering chooses which patches belong together and is not differentiable; gradients flow through the means to the features.
+The clustering chooses which patches belong together and is not differentiable; gradients flow
+through the means to the features.
 """
 
 import warnings
@@ -17,23 +19,39 @@ from leovl_mini.tokens.pooling import SceneTokens, group_mean, unique_cells
 
 
 class Proxies(nn.Module):
-    """``z'_k = R(height_k) mean_{p in k} f_p + F(x_k, y_k)`` for clusters k inside semantic groups (Proxy3D).
+    """``z'_k = R(height_k) mean_{p in k} f_p + F(x_k, y_k)`` for clusters k inside semantic groups
+    (Proxy3D).
 
-    Group g of ``|G_g|`` patches gets ``K_g`` proxies, in proportion to its size but at least one, ``budget`` in all; or, with
-    ``per_object``, the same number each. ``grouped=False`` is the paper's ablation: one group, whatever the masks say. Order:
-    breadth first from the proxy nearest to the first camera. Aggregation, the rule of neighbourhood and the clustering's start
-    are not published; the mean, the ``neighbours`` nearest proxies and k-means++ are our choice.
+    Group g of ``|G_g|`` patches gets ``K_g`` proxies, in proportion to its size but at least one,
+    ``budget`` in all; or, with ``per_object``, the same number each. ``grouped=False`` is the
+    paper's ablation: one group, whatever the masks say. Order: breadth first from the proxy nearest
+    to the first camera. Aggregation, the rule of neighbourhood and the clustering's start are not
+    published; the mean, the ``neighbours`` nearest proxies and k-means++ are our choice.
     """
 
-    def __init__(self, channels: int, budget: int = 700, per_object: int | None = None, grouped: bool = True, neighbours: int = 6):
+    def __init__(
+        self,
+        channels: int,
+        budget: int = 700,
+        per_object: int | None = None,
+        grouped: bool = True,
+        neighbours: int = 6,
+    ):
         super().__init__()
         if budget < 1 or (per_object is not None and per_object < 1):
             raise ValueError("the budget, and per_object where it is given, must be at least 1")
-        self.budget, self.per_object, self.grouped, self.neighbours = budget, per_object, grouped, neighbours
+        self.budget, self.per_object, self.grouped, self.neighbours = (
+            budget,
+            per_object,
+            grouped,
+            neighbours,
+        )
         self.fourier = LearnableFourier(channels)
 
     def forward(self, patches: Patches) -> SceneTokens:
-        """(P,C) patches with segments -> (K,C) tokens; K = min(budget, P), less where ``per_object`` asks for less."""
+        """(P,C) patches with segments -> (K,C) tokens; K = min(budget, P), less where
+        ``per_object`` asks for less.
+        """
         return self.place(self.gather(patches))
 
     def gather(self, patches: Patches) -> SceneTokens:
@@ -46,13 +64,19 @@ class Proxies(nn.Module):
         return tokens.plus(self.fourier(tokens.centers[:, :2]))
 
     def cluster(self, patches: Patches) -> tuple[Tensor, Tensor, Tensor]:
-        """Everything before the position encoding: pooled features (K,C), centers (K,3), and the proxy of each patch (P,)."""
+        """Everything before the position encoding: pooled features (K,C), centers (K,3), and the
+        proxy of each patch (P,).
+        """
         if not len(patches):
             return patches.features, patches.centers, patches.source[:, 0]
         segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.source[:, 0])
         group = merge_smallest(segments.unique(return_inverse=True)[1], self.budget)
         sizes = torch.bincount(group)
-        counts = allocate(sizes, self.budget) if self.per_object is None else sizes.clamp(max=self.per_object)
+        counts = (
+            allocate(sizes, self.budget)
+            if self.per_object is None
+            else sizes.clamp(max=self.per_object)
+        )
         proxy = kmeans(patches.centers, group, counts)
         centers = group_mean(patches.centers, proxy, int(counts.sum()))
         origin = centers.new_zeros(3) if patches.origin is None else patches.origin
@@ -63,19 +87,26 @@ class Proxies(nn.Module):
 
 
 def merge_smallest(group: Int64[Tensor, "P"], budget: int) -> Int64[Tensor, "P"]:
-    """Where there are more groups than ``budget``, the smallest ones become one group, and a warning says so."""
+    """Where there are more groups than ``budget``, the smallest ones become one group, and a
+    warning says so.
+    """
     sizes = torch.bincount(group)
     if len(sizes) <= budget:
         return group
-    warnings.warn(f"{len(sizes)} groups share {budget} proxies: the smallest {len(sizes) - budget + 1} become one", stacklevel=4)
+    warnings.warn(
+        f"{len(sizes)} groups share {budget} proxies: the smallest {len(sizes) - budget + 1} become one",
+        stacklevel=4,
+    )
     rank = sizes.sort(descending=True, stable=True).indices.argsort()
     return rank.clamp(max=budget - 1)[group]
 
 
 def allocate(sizes: Int64[Tensor, "G"], budget: int) -> Int64[Tensor, "G"]:
-    """How many proxies each group gets: at least 1, at most its size, in proportion to the size, ``min(budget, P)`` in all.
+    """How many proxies each group gets: at least 1, at most its size, in proportion to the size,
+    ``min(budget, P)`` in all.
 
-    ``K_g`` proportional to ``|G_g| / L`` with a non-zero initial count (Proxy3D): one each, the rest by largest remainders.
+    ``K_g`` proportional to ``|G_g| / L`` with a non-zero initial count (Proxy3D): one each, the
+    rest by largest remainders.
     """
     total = min(budget, int(sizes.sum()))
     if total < len(sizes):
@@ -83,25 +114,41 @@ def allocate(sizes: Int64[Tensor, "G"], budget: int) -> Int64[Tensor, "G"]:
     share = sizes.double() / sizes.sum() * (total - len(sizes))
     counts = torch.minimum(1 + share.floor().long(), sizes)
     while (missing := total - int(counts.sum())) > 0:
-        remainder = torch.where(counts < sizes, 1 + share - counts, -torch.inf)  # full groups take no more
-        counts[remainder.sort(descending=True, stable=True).indices[: min(missing, int((counts < sizes).sum()))]] += 1
+        remainder = torch.where(
+            counts < sizes, 1 + share - counts, -torch.inf
+        )  # full groups take no more
+        counts[
+            remainder.sort(descending=True, stable=True).indices[
+                : min(missing, int((counts < sizes).sum()))
+            ]
+        ] += 1
     return counts
 
 
 def kmeans(
-    points: Float[Tensor, "P 3"], group: Int64[Tensor, "P"], counts: Int64[Tensor, "G"], steps: int = 12, candidates: int = 8
+    points: Float[Tensor, "P 3"],
+    group: Int64[Tensor, "P"],
+    counts: Int64[Tensor, "G"],
+    steps: int = 12,
+    candidates: int = 8,
 ) -> Int64[Tensor, "P"]:
-    """The cluster of every point: ``counts[g]`` clusters inside group g, numbered group after group, none of them empty.
+    """The cluster of every point: ``counts[g]`` clusters inside group g, numbered group after
+    group, none of them empty.
 
-    Lloyd's algorithm for all groups at once. In each step a point chooses among the ``candidates`` centres of its group that are
-    nearest to its present one, instead of all of them: points do not jump far.
+    Lloyd's algorithm for all groups at once. In each step a point chooses among the ``candidates``
+    centres of its group that are nearest to its present one, instead of all of them: points do not
+    jump far.
     """
     group_of = torch.repeat_interleave(torch.arange(len(counts), device=points.device), counts)
     other_group = torch.where(group_of[:, None] == group_of, 0.0, torch.inf)
     center, cluster = seed_centers(points, group, counts)
     for _ in range(steps):
-        near = (torch.cdist(center, center) + other_group).topk(min(candidates, len(center)), largest=False)
-        allowed = torch.where(near.values.isfinite(), near.indices, near.indices[:, :1])  # small groups: repeat the first
+        near = (torch.cdist(center, center) + other_group).topk(
+            min(candidates, len(center)), largest=False
+        )
+        allowed = torch.where(
+            near.values.isfinite(), near.indices, near.indices[:, :1]
+        )  # small groups: repeat the first
         options = allowed[cluster]  # (P, candidates)
         distance = (center[options] - points[:, None]).square().sum(-1)
         chosen = options.gather(1, distance.argmin(1, keepdim=True))[:, 0]
@@ -111,16 +158,26 @@ def kmeans(
 
 
 def seed_centers(
-    points: Float[Tensor, "P 3"], group: Int64[Tensor, "P"], counts: Int64[Tensor, "G"], cell: float = 0.15, trials: int = 4
+    points: Float[Tensor, "P 3"],
+    group: Int64[Tensor, "P"],
+    counts: Int64[Tensor, "G"],
+    cell: float = 0.15,
+    trials: int = 4,
 ) -> tuple[Float[Tensor, "K 3"], Int64[Tensor, "P"]]:
-    """Centres to start from, and the nearest one for each point: greedy k-means++ (Arthur and Vassilvitskii 2007), seeded.
+    """Centres to start from, and the nearest one for each point: greedy k-means++ (Arthur and
+    Vassilvitskii 2007), seeded.
 
-    New centres of a group are drawn with a probability that grows with the squared distance to the present ones; of ``trials``
-    draws the one that helps most is taken. All groups draw at the same time, among their occupied cells of ``cell`` metres, and
-    a group that has n centres takes the best n / 4 of many draws at once: far fewer rounds than one by one.
+    New centres of a group are drawn with a probability that grows with the squared distance to the
+    present ones; of ``trials`` draws the one that helps most is taken. All groups draw at the same
+    time, among their occupied cells of ``cell`` metres, and a group that has n centres takes the
+    best n / 4 of many draws at once: far fewer rounds than one by one.
     """
-    by_count = counts.sort(descending=True, stable=True).indices  # groups with many centres first: the others stop earlier
-    cells, cell_of = unique_cells(torch.cat([by_count.argsort()[group][:, None], (points / cell).floor().long()], dim=1))
+    by_count = counts.sort(
+        descending=True, stable=True
+    ).indices  # groups with many centres first: the others stop earlier
+    cells, cell_of = unique_cells(
+        torch.cat([by_count.argsort()[group][:, None], (points / cell).floor().long()], dim=1)
+    )
     owner, place = cells[:, 0], group_mean(points, cell_of, len(cells))
     weight = torch.bincount(cell_of).to(points.dtype)
     goal, first = counts[by_count], (counts.cumsum(0) - counts)[by_count]
@@ -135,31 +192,52 @@ def seed_centers(
     while active := int((placed < goal).sum()):
         m = int(ends[active - 1])  # the cells of active groups
         take = torch.minimum((placed // 4).clamp(min=1), goal - placed)[:active]
-        drawer = torch.repeat_interleave(torch.arange(active, device=points.device), trials * take)  # the group of each draw
+        drawer = torch.repeat_interleave(
+            torch.arange(active, device=points.device), trials * take
+        )  # the group of each draw
         mass = (weight[:m] * distance[:m]).cumsum(0)
         high = mass[ends[:active] - 1]
         low = torch.cat([high.new_zeros(1), high[:-1]])
         draw = torch.rand(len(drawer), generator=random).to(points.device)
         drawn = torch.searchsorted(mass, low[drawer] + draw * (high - low)[drawer], right=True)
         drawn = torch.minimum(torch.maximum(drawn, starts[drawer]), ends[drawer] - 1)
-        to = torch.cdist(place[:m], place[drawn]).square().masked_fill(owner[:m, None] != drawer, torch.inf)
-        nearest, winner = to.min(1)  # a cell counts for the nearest draw only, so that of two neighbours one is taken
-        gain = mass.new_zeros(len(drawer)).index_add_(0, winner, weight[:m] * (distance[:m] - nearest).clamp(min=0))
+        to = (
+            torch.cdist(place[:m], place[drawn])
+            .square()
+            .masked_fill(owner[:m, None] != drawer, torch.inf)
+        )
+        nearest, winner = to.min(
+            1
+        )  # a cell counts for the nearest draw only, so that of two neighbours one is taken
+        gain = mass.new_zeros(len(drawer)).index_add_(
+            0, winner, weight[:m] * (distance[:m] - nearest).clamp(min=0)
+        )
         order = gain.sort(descending=True, stable=True).indices
-        order = order[drawer[order].sort(stable=True).indices]  # group after group, best draws first
-        rank = torch.arange(len(drawer), device=points.device) - ((trials * take).cumsum(0) - trials * take)[drawer]
+        order = order[
+            drawer[order].sort(stable=True).indices
+        ]  # group after group, best draws first
+        rank = (
+            torch.arange(len(drawer), device=points.device)
+            - ((trials * take).cumsum(0) - trials * take)[drawer]
+        )
         best = rank < take[drawer]
         chosen = order[best]
         distance[:m] = torch.minimum(distance[:m], to[:, chosen].amin(1))
         center[(first + placed)[drawer[best]] + rank[best]] = place[drawn[chosen]]
         placed[:active] += take
     group_of = torch.repeat_interleave(torch.arange(len(counts), device=points.device), counts)
-    to_center = torch.cdist(place, center) + torch.where(by_count[owner][:, None] == group_of, 0.0, torch.inf)
+    to_center = torch.cdist(place, center) + torch.where(
+        by_count[owner][:, None] == group_of, 0.0, torch.inf
+    )
     return center, to_center.argmin(1)[cell_of]
 
 
-def fill_empty(points: Tensor, cluster: Tensor, group: Tensor, group_of: Tensor, center: Tensor) -> Tensor:
-    """Give every empty cluster the point of its group that lies farthest from its centre and is not alone in its cluster."""
+def fill_empty(
+    points: Tensor, cluster: Tensor, group: Tensor, group_of: Tensor, center: Tensor
+) -> Tensor:
+    """Give every empty cluster the point of its group that lies farthest from its centre and is not
+    alone in its cluster.
+    """
     size = torch.bincount(cluster, minlength=len(group_of))
     for empty in (size == 0).nonzero()[:, 0].tolist():  # rare
         distance = (points - center[cluster]).square().sum(1)
@@ -172,18 +250,23 @@ def fill_empty(points: Tensor, cluster: Tensor, group: Tensor, group_of: Tensor,
     return cluster
 
 
-def breadth_first(centers: Float[Tensor, "K 3"], origin: Float[Tensor, "3"], neighbours: int) -> Int64[Tensor, "K"]:
-    """Order in which proxies are read: breadth first from the one nearest to ``origin``, neighbours from near to far.
+def breadth_first(
+    centers: Float[Tensor, "K 3"], origin: Float[Tensor, "3"], neighbours: int
+) -> Int64[Tensor, "K"]:
+    """Order in which proxies are read: breadth first from the one nearest to ``origin``, neighbours
+    from near to far.
 
-    Two proxies are adjacent if one is among the ``neighbours`` nearest of the other. Where the rest cannot be reached, reading goes
-    on with the unread proxy nearest to the origin.
+    Two proxies are adjacent if one is among the ``neighbours`` nearest of the other. Where the rest
+    cannot be reached, reading goes on with the unread proxy nearest to the origin.
     """
     distance = torch.cdist(centers, centers)
     nearest = distance.topk(min(neighbours + 1, len(centers)), largest=False).indices
     linked = torch.zeros_like(distance, dtype=torch.bool).scatter_(1, nearest, True)
     one, other = (linked | linked.T).nonzero(as_tuple=True)
     near_first = distance[one, other].sort(stable=True).indices
-    near_first = near_first[one[near_first].sort(stable=True).indices]  # each proxy's neighbours together, from near to far
+    near_first = near_first[
+        one[near_first].sort(stable=True).indices
+    ]  # each proxy's neighbours together, from near to far
     links = [some.tolist() for some in other[near_first].cpu().split(torch.bincount(one).tolist())]
     read: list[int] = []
     seen = [False] * len(centers)
