@@ -9,4 +9,5 @@ import os
 # Open3D looks for this before it starts a web server of its own; leovl-mini never opens a window.
 os.environ.setdefault("OPEN3D_DISABLE_WEB_VISUALIZER", "true")
 
+
 __version__ = "0.12.0"

@@ -13,26 +13,41 @@ from rich.console import Console
 from leovl_mini.cli_rivals import train_app
 from leovl_mini.cli_rooms import rooms_app
 from leovl_mini.cli_train import Device, Preset, Tokens
-from leovl_mini.scene import CaptureError
-from leovl_mini.weights import WeightsMissing
+from leovl_mini.data.files import WeightsMissing
+from leovl_mini.scans.scene import InputError
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+
+
 app.add_typer(rooms_app, name="rooms")
+
+
 app.add_typer(train_app, name="train")
+
+
 console = Console()
+
 
 ScenePath = Annotated[
     Path | None,
     typer.Argument(help="Folder of a capture; without it, a bundled room.", show_default=False),
 ]
+
+
 Frames = Annotated[int, typer.Option(min=1, help="Use at most this many frames.")]
+
+
 Choose = Annotated[
     Literal["spread", "overlap"],
     typer.Option(help="Frames evenly along the path, or by greedy view coverage."),
 ]
+
+
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
+
+
 Up = Annotated[
     Axis | None,
     typer.Option(help="The world's up axis; by default read from the layout or estimated."),
@@ -55,13 +70,13 @@ def scene(
     """Turn a capture into points, voxels and grid tokens; print a table and write pictures of every
     stage.
     """
-    from leovl_mini.files import finished_files
-    from leovl_mini.pipeline import Clock
-    from leovl_mini.plots import overview
-    from leovl_mini.report import scene_table, write_points
-    from leovl_mini.viewer import figure
+    from leovl_mini.data.files import atomic_write
+    from leovl_mini.show.plots import overview
+    from leovl_mini.show.report import scene_table, write_points
+    from leovl_mini.show.viewer import figure
+    from leovl_mini.tokens.pipeline import Clock
 
-    with finished_files(
+    with atomic_write(
         out
     ) as partial:  # first, so that an unwritable place is found before the work is done
         loaded, stages, _ = run_stages(path, max_frames, choose, up, preset, tokens, device)
@@ -135,13 +150,13 @@ def bench(
 ) -> None:
     """Time the stages on this machine; exit with 1 where an aim is missed."""
     if growth:
-        from leovl_mini.growth import write_growth
+        from leovl_mini.experiments.growth import write_growth
 
         for row in write_growth(growth):
             console.print("  ".join(str(value) for value in row.values()))
         return
-    from leovl_mini.bench import run_bench
-    from leovl_mini.report import table
+    from leovl_mini.experiments.speed import run_bench
+    from leovl_mini.show.report import table
 
     rows, missed = run_bench(repeats)
     console.print(table("median of a call after warm-up", rows))
@@ -180,15 +195,16 @@ def evaluate(
     """Score short answers per kind, beside controls: no scene, the wrong scene, features on wrong
     places, no features.
     """
-    from leovl_mini.checkpoints import load_weights, notes, shipped
-    from leovl_mini.evaluate import as_rows, evaluate_texts, material, write_results
-    from leovl_mini.evaluate import evaluate as score
-    from leovl_mini.report import hardware, table
-    from leovl_mini.rooms.domains import DOMAINS
+    from leovl_mini.data.files import hardware
+    from leovl_mini.evaluate.run import as_rows, evaluate_texts, load_eval_data, write_results
+    from leovl_mini.evaluate.run import evaluate as score
+    from leovl_mini.model.hub import load_weights, notes, shipped
+    from leovl_mini.rooms.cameras import DOMAINS
+    from leovl_mini.show.report import table
 
     file, start = weights or shipped(), time.perf_counter()
     model = load_weights(file)
-    seen, examples, learned, world = material(corpus, cache, split, rooms)
+    seen, examples, learned, world = load_eval_data(corpus, cache, split, rooms)
     world = functools.cache(world)
     results = score(
         model,
@@ -237,7 +253,7 @@ def course(
     ),
 ) -> None:
     """Execute all notebooks in quick mode and write them as HTML pages."""
-    from leovl_mini.course import refresh_outputs, run_course
+    from leovl_mini.show.course import refresh_outputs, run_course
 
     if refresh:
         refresh_outputs(notebooks)
@@ -258,12 +274,12 @@ def run_stages(
     """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed
     as plain lines.
     """
-    from leovl_mini.checkpoints import load_weights, ready_model
-    from leovl_mini.perception import load_encoder
-    from leovl_mini.pipeline import Clock, run
-    from leovl_mini.presets import get_preset, pick_device
-    from leovl_mini.readers import load_scene
-    from leovl_mini.samples import sample_room
+    from leovl_mini.config import get_preset, pick_device
+    from leovl_mini.data.samples import sample_room
+    from leovl_mini.model.hub import load_weights, ready_model
+    from leovl_mini.perception.encoders import load_encoder
+    from leovl_mini.scans.load import load_scene
+    from leovl_mini.tokens.pipeline import Clock, run
 
     try:
         target = pick_device(device)
@@ -294,7 +310,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except (
-        CaptureError,
+        InputError,
         WeightsMissing,
         FileNotFoundError,
         FileExistsError,

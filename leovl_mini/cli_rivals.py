@@ -10,8 +10,14 @@ import typer
 from leovl_mini.cli_train import CorpusPath, Steps, console, train_app
 
 Cache = Annotated[Path, typer.Option(help="Folder written by leovl-mini train features.")]
+
+
 Start = Annotated[Path, typer.Option(help="Weights to begin with, such as nano-d1's.")]
+
+
 Rate = Annotated[float, typer.Option(help="Highest learning rate.")]
+
+
 Beta = Annotated[
     float, typer.Option(help="How far from the start one nat counts, in both contrasts.")
 ]
@@ -38,11 +44,11 @@ def train_prefer(
     """Post-train weights so that they prefer right answers to wrong ones, and the right scene to a
     wrong one.
     """
-    from leovl_mini.data import FeatureCache
-    from leovl_mini.pairs import load_pairs
-    from leovl_mini.rivals import prefer
+    from leovl_mini.tokens.cache import FeatureCache
+    from leovl_mini.train.pairs import load_pairs
+    from leovl_mini.train.post_train import run_post_training
 
-    _, made = prefer(
+    _, made = run_post_training(
         start, load_pairs(pairs), FeatureCache(cache).scene, out, method, steps, seed, rate, beta
     )
     console.print(f"{out}: {steps} steps, {made['minutes']:.1f} minutes", soft_wrap=True)
@@ -75,11 +81,11 @@ def train_rivals(
     """Post-train by every method, each with every seed, and compare: in the domain, outside it, and
     whether they look.
     """
-    from leovl_mini.report import table
-    from leovl_mini.rivals import RIVALS, rivals
+    from leovl_mini.experiments.post_training import COMPARED, compare_methods
+    from leovl_mini.show.report import table
 
-    names = [m.strip() for m in methods.split(",")] if methods else RIVALS
-    found = rivals(
+    names = [m.strip() for m in methods.split(",")] if methods else COMPARED
+    found = compare_methods(
         corpus, cache, start, out, names, seeds, steps, rate, beta, questions, domain, split
     )["results"]
     measures = next(iter(found.values()))["measures"]

@@ -8,12 +8,19 @@ import typer
 from rich.console import Console
 
 rooms_app = typer.Typer(help="Known-answer rooms.", no_args_is_help=True)
+
+
 console = Console()
+
 
 DomainName = Annotated[
     Literal["scannet", "rscan", "multiscan", "arkitscenes"], typer.Option(help="The capture style.")
 ]
+
+
 Layout = Literal["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"]
+
+
 Views = Annotated[int, typer.Option(min=1, help="Frames of each room.")]
 
 
@@ -34,10 +41,10 @@ def make_rooms(
     """Record many rooms and write all their questions, captions, plans and dialogues in balanced
     splits.
     """
-    from leovl_mini.rooms.corpus import has_published_test_sets, make_corpus
+    from leovl_mini.rooms.dataset import has_published_test_sets, make_rooms
 
     start = time.perf_counter()
-    make_corpus(out, rooms, views, workers, pairs)
+    make_rooms(out, rooms, views, workers, pairs)
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     console.print(
         f"{out}: {rooms} rooms, {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes",
@@ -62,12 +69,12 @@ def tables(
     ] = None,
 ) -> None:
     """Count a split's examples per task and domain, and show what can be answered without looking."""
-    from leovl_mini.report import markdown, table
-    from leovl_mini.rooms.corpus import Corpus
-    from leovl_mini.rooms.quality import counts_table, kinds_table, occupancy
+    from leovl_mini.rooms.balance import counts_table, kinds_table, occupancy
+    from leovl_mini.rooms.dataset import RoomDataset
+    from leovl_mini.show.report import markdown, table
 
-    examples = list(Corpus(corpus).examples(split))
-    learned = None if split == "train" else Corpus(corpus).examples("train")
+    examples = list(RoomDataset(corpus).examples(split))
+    learned = None if split == "train" else RoomDataset(corpus).examples("train")
     share = occupancy(e for e in examples if e.task == "qa")
     tables = {
         f"{split}: examples": counts_table(examples),
@@ -94,7 +101,8 @@ def export_room(
     views: Views = 8,
 ) -> None:
     """Record one room and write it as a capture, in the plain layout or in that of a real data set."""
-    from leovl_mini.rooms import domain_room, export, record
+    from leovl_mini.rooms.cameras import domain_room, record
+    from leovl_mini.rooms.export import export
 
     room = domain_room(domain, number)
     export(record(room, domain, views, f"{domain}_{number}"), out, layout)
@@ -104,7 +112,7 @@ def export_room(
 @rooms_app.command("samples")
 def write_samples(out: Annotated[Path, typer.Option(help="New folder for the rooms.")]) -> None:
     """Write the rooms that travel with the package: two of every domain, with their examples."""
-    from leovl_mini.samples import export_samples
+    from leovl_mini.rooms.export import export_samples
 
     export_samples(out)
     console.print(f"{out}: {', '.join(sorted(p.name for p in out.iterdir()))}", soft_wrap=True)
@@ -124,9 +132,11 @@ def count(
 
     from tqdm import tqdm
 
-    from leovl_mini.report import hardware, table, write_rows
-    from leovl_mini.rooms.corpus import Corpus
-    from leovl_mini.tokens.statistics import corpus_statistics
+    from leovl_mini.data.files import hardware
+    from leovl_mini.experiments.token_counts import corpus_statistics
+    from leovl_mini.show.report import table, write_rows
+
+    from leovl_mini.rooms.dataset import RoomDataset
 
     start = time.perf_counter()
     rows = list(tqdm(corpus_statistics(corpus, rooms), total=rooms, unit="room"))
@@ -146,6 +156,6 @@ def count(
     console.print(table(f"{len(rows)} rooms, cells of 0.2 m", lines))
     if write:
         made = json.loads((corpus / "corpus.json").read_text())
-        command = f"{Corpus(corpus).command()}; leovl-mini rooms tokens CORPUS --rooms {rooms}"
+        command = f"{RoomDataset(corpus).command()}; leovl-mini rooms tokens CORPUS --rooms {rooms}"
         note = {"command": command, "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
         write_rows(write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows)

@@ -8,22 +8,34 @@ import typer
 from rich.console import Console
 
 train_app = typer.Typer(help="Training, stage by stage.", no_args_is_help=True)
+
+
 console = Console()
+
 
 Preset = Annotated[
     Literal["nano", "smol", "qwen"],
     typer.Option(help="Encoder, token settings and language model."),
 ]
+
+
 Tokens = Annotated[
     Literal["patches", "voxels", "grid", "proxies", "objects"],
     typer.Option("--tokens", help="Scene representation."),
 ]
+
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
+
 CorpusPath = Annotated[Path, typer.Argument(help="Folder written by leovl-mini rooms make.")]
+
+
 Watch = Annotated[
     int, typer.Option(min=0, help="Validation rooms asked about every 200 steps, for the curves.")
 ]
+
+
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
 
 
@@ -38,12 +50,12 @@ def make_features(
     device: Device = "auto",
 ) -> None:
     """Run perception once over a corpus and keep what it saw."""
-    from leovl_mini.data import make_cache
-    from leovl_mini.presets import pick_device
-    from leovl_mini.rooms.corpus import Corpus
+    from leovl_mini.config import pick_device
+    from leovl_mini.rooms.dataset import RoomDataset
+    from leovl_mini.tokens.cache import make_cache
 
     start = time.perf_counter()
-    make_cache(out, Corpus(corpus), preset, tokens, device=pick_device(device))
+    make_cache(out, RoomDataset(corpus), preset, tokens, device=pick_device(device))
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     console.print(
         f"{out}: {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True
@@ -61,10 +73,10 @@ def make_feature_sample(
     unseen: Annotated[int, typer.Option(min=1, help="So many validation rooms.")] = 8,
 ) -> None:
     """Take a few rooms out of a feature cache, with their examples, to train on a laptop at once."""
-    from leovl_mini.data import FeatureCache, make_sample
-    from leovl_mini.rooms.corpus import Corpus
+    from leovl_mini.rooms.dataset import RoomDataset
+    from leovl_mini.tokens.cache import FeatureCache, make_sample
 
-    make_sample(out, Corpus(corpus), FeatureCache(cache), learned, unseen)
+    make_sample(out, RoomDataset(corpus), FeatureCache(cache), learned, unseen)
     console.print(
         f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", soft_wrap=True
     )
@@ -75,11 +87,11 @@ def make_tokenizer(
     corpus: CorpusPath, out: Annotated[Path, typer.Option(help="The JSON file to write.")]
 ) -> None:
     """Learn nano's words from the training texts of a corpus."""
-    from leovl_mini.language import train_tokenizer
-    from leovl_mini.prompts import plain_texts
-    from leovl_mini.rooms.corpus import Corpus
+    from leovl_mini.model.nano import train_tokenizer
+    from leovl_mini.model.prompts import plain_texts
+    from leovl_mini.rooms.dataset import RoomDataset
 
-    train_tokenizer(plain_texts(Corpus(corpus).examples("train")), out)
+    train_tokenizer(plain_texts(RoomDataset(corpus).examples("train")), out)
     console.print(f"{out}: {out.stat().st_size // 1000} kB", soft_wrap=True)
 
 
@@ -90,10 +102,10 @@ def write_layouts(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Furnish rooms on paper only, with questions and texts: what the first stage learns from."""
-    from leovl_mini.layouts import make_layouts
+    from leovl_mini.rooms.symbolic import make_symbolic_rooms
 
     start = time.perf_counter()
-    make_layouts(out, rooms, workers)
+    make_symbolic_rooms(out, rooms, workers)
     console.print(
         f"{out}: {rooms} rooms, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True
     )
@@ -113,7 +125,7 @@ def train_symbolic(
     watch: Watch = 16,
 ) -> None:
     """Stage 1: learn to answer about rooms made of words."""
-    from leovl_mini.stages import symbolic
+    from leovl_mini.train.curriculum import symbolic
 
     report_stage(
         symbolic(layouts, out, steps, seed, watch=watch, rooms=rooms, start=start, texts=texts), out
@@ -171,7 +183,7 @@ def train_tune(
     """Stages 2 and 3: align image tokens with words, then learn to answer about rooms that are
     seen.
     """
-    from leovl_mini.stages import tune
+    from leovl_mini.train.curriculum import tune
 
     options = {
         "preset": preset,
@@ -206,9 +218,10 @@ def ship_weights(
     ] = None,
 ) -> None:
     """Put weights on the shelf, with a model card."""
-    from leovl_mini.cards import ship
 
-    console.print(f"{ship(weights, name, out, about, scores)}", soft_wrap=True)
+    from leovl_mini.model.cards import export_weights
+
+    console.print(f"{export_weights(weights, name, out, about, scores)}", soft_wrap=True)
 
 
 def report_stage(result: dict, out: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from solver import solve
 
-from leovl_mini.rooms.corpus import Corpus
+from leovl_mini.rooms.dataset import RoomDataset
 
 
 def check(folder: Path) -> tuple[Counter, list[str]]:
     """The number of examples of each task, and everything that the solver does not agree with."""
-    corpus, counts, problems, rooms = Corpus(folder), Counter(), [], {}
+    corpus, counts, problems, rooms = RoomDataset(folder), Counter(), [], {}
     for file in sorted(folder.glob("shard-*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             example = json.loads(line)

@@ -35,7 +35,7 @@ def tiny(tmp_path_factory):
     """A preset "tiny": smol with a pre-trained language model of two layers."""
     from tiny_models import save_llama  # the package is imported after the type checker's hook
 
-    from leovl_mini.presets import PRESETS
+    from leovl_mini.config import PRESETS
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_llama(folder)

@@ -12,13 +12,13 @@ import jaxtyping
 import numpy as np
 from solver import solve
 
-from leovl_mini.examples import Example, dumps
+from leovl_mini.data.examples import Example, dumps
 from leovl_mini.rooms import DOMAINS, Area, Room, domain_room, make_room, record
 from leovl_mini.rooms.edits import edit_pairs
-from leovl_mini.rooms.facts import World
+from leovl_mini.rooms.facts import SceneGraph, visible_graph
 from leovl_mini.rooms.furniture import LARGE
-from leovl_mini.rooms.recording import examples_of, look
-from leovl_mini.scene import Object, Scene
+from leovl_mini.rooms.recording import examples_of
+from leovl_mini.scans.scene import Object, Scene
 
 SEEDS, NUMBERS = range(36), range(6)
 
@@ -28,7 +28,7 @@ class Recording(NamedTuple):
     number: int
     room: Room
     scene: Scene
-    world: World
+    world: SceneGraph
     examples: list[Example]  # raw
 
 
@@ -76,7 +76,7 @@ def rooms() -> list[Room]:
 def recording(domain: str, number: int) -> Recording:
     room = domain_room(domain, number)
     scene = record(room, domain, 8, f"{domain}_{number:05d}")
-    world = look(scene, room.areas)
+    world = visible_graph(scene, room.areas)
     return Recording(domain, number, room, scene, world, examples_of(scene, world, number))
 
 

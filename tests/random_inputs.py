@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from leovl_mini.geometry import Patches
+from leovl_mini.perception.lift import Patches
 from leovl_mini.tokens import SceneTokens
 
 torch.set_num_threads(

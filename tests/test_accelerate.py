@@ -15,8 +15,9 @@ from test_training import lessons
 from torch import Tensor
 from torch.testing import assert_close
 
-from leovl_mini.model import LeoVL
-from leovl_mini.training import answer_loss, train_steps, tuning_loss
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.train.loop import train_steps
+from leovl_mini.train.losses import answer_loss, tuning_loss
 
 HERE = Path(__file__).parent
 PROCESS = """
@@ -27,7 +28,7 @@ from accelerate import PartialState
 torch.set_num_threads(1)
 sys.path.insert(0, "tests")
 from test_accelerate import trained
-from leovl_mini import training
+from leovl_mini.train import loop as training
 
 folder = Path(sys.argv[1])
 state = PartialState(cpu=True)

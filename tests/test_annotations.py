@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from leovl_mini.examples import TASKS, load_examples, save_examples
-from leovl_mini.readers.annotations import (
+from leovl_mini.data.benchmarks import (
     first_word,
     read_beacon3d_grounding,
     read_beacon3d_qa,
     read_scanqa,
     read_sqa3d,
 )
-from leovl_mini.readers.vsibench import box_distance, read_vsibench_meta
-from leovl_mini.scene import CaptureError
+from leovl_mini.data.examples import TASKS, load_examples, save_examples
+from leovl_mini.data.vsibench import box_distance, read_vsibench_meta
+from leovl_mini.scans.scene import InputError
 
 DATA = (
     Path(os.environ.get("LEOVL_REAL_DATA", Path(__file__).parent.parent.parent / "shared"))
@@ -463,7 +463,7 @@ def test_bad_content_is_one_sentence_that_names_file_and_entry(files, name, file
     change(content)
     (files / file).write_text(json.dumps(content))
     read, names, _ = READERS[name]
-    with pytest.raises(CaptureError, match=re.escape(says)) as caught:
+    with pytest.raises(InputError, match=re.escape(says)) as caught:
         read(*(files / n for n in names))
     assert str(files) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -482,7 +482,7 @@ def test_files_that_are_not_json_are_named(files, name, content, says):
     read, names, _ = READERS[name]
     file = files / names[-1]
     file.unlink() if content is None else file.write_bytes(content)
-    with pytest.raises(CaptureError, match=f"{re.escape(str(file))} {says}"):
+    with pytest.raises(InputError, match=f"{re.escape(str(file))} {says}"):
         read(*(files / n for n in names))
 
 

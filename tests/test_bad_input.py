@@ -1,4 +1,4 @@
-"""Every input that cannot be used ends in one CaptureError: one sentence that says what is wrong
+"""Every input that cannot be used ends in one InputError: one sentence that says what is wrong
 and where.
 """
 
@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from rooms import box_scene, write_poses_txt, write_seven_scenes, write_tum
 
-from leovl_mini.readers import load_scene
-from leovl_mini.readers.capture import read_image
-from leovl_mini.scene import CaptureError
+from leovl_mini.scans import load_scene
+from leovl_mini.scans.capture import read_image
+from leovl_mini.scans.scene import InputError
 
 ROOM = box_scene(views=3)
 CX, CY = ROOM.K[:2, 2]
@@ -298,7 +298,7 @@ def assert_one_sentence(message: str, path: Path) -> None:
 def test_bad_input_is_one_capture_error_of_one_sentence(tmp_path, write_capture, breaker, text):
     path = write_capture(tmp_path / "room", *ROOM)
     other = breaker(path)
-    with pytest.raises(CaptureError) as caught:
+    with pytest.raises(InputError) as caught:
         load_scene(other if isinstance(other, Path) else path)
     message = str(caught.value)
     assert text.format(path=path) in message
@@ -321,7 +321,7 @@ def test_bad_input_is_one_capture_error_of_one_sentence(tmp_path, write_capture,
 def test_a_wrong_camera_or_pose_is_blamed_on_the_file_that_holds_it(tmp_path, file, breaker):
     path = write_poses_txt(tmp_path / "room", *ROOM)
     breaker(path)
-    with pytest.raises(CaptureError, match=re.escape(str(path / file))):
+    with pytest.raises(InputError, match=re.escape(str(path / file))):
         load_scene(path)
 
 
@@ -329,7 +329,7 @@ def test_a_wrong_camera_or_pose_is_blamed_on_the_file_that_holds_it(tmp_path, fi
 def test_a_broken_image_is_found_however_frames_are_chosen(tmp_path, choose):
     path = write_poses_txt(tmp_path / "room", *ROOM)
     truncate("images/00000.png")(path)
-    with pytest.raises(CaptureError, match="00000.png is not a complete image"):
+    with pytest.raises(InputError, match="00000.png is not a complete image"):
         load_scene(path, max_frames=2, choose=choose)
 
 
@@ -340,5 +340,5 @@ def test_an_image_cut_off_anywhere_is_never_half_an_image(tmp_path):
         cut.write_bytes(data[:length])
         try:
             np.testing.assert_array_equal(read_image(cut), pixels)  # only the end mark is missing
-        except CaptureError as error:
+        except InputError as error:
             assert "cut.png is not a complete image" in str(error)

@@ -12,15 +12,15 @@ import pytest
 from solver import SLOT_PATTERNS, SLOTS, Disagreement
 from solver import Room as SolverRoom
 
-from leovl_mini.caption_facts import EXPRESSIONS, fact_scores, holds, read
-from leovl_mini.examples import load_examples
-from leovl_mini.rooms.corpus import as_object
-from leovl_mini.rooms.facts import World
+from leovl_mini.data.examples import load_examples
+from leovl_mini.data.samples import samples_folder
+from leovl_mini.evaluate.facts import EXPRESSIONS, fact_scores, holds, read
+from leovl_mini.rooms.dataset import as_object
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import COLOURS
 from leovl_mini.rooms.questions import PHRASES, plural, with_article
 from leovl_mini.rooms.room import Area
-from leovl_mini.samples import samples_folder
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 
 def told_in(example):
@@ -37,7 +37,7 @@ def bundled():
         scene = json.loads((folder / "scene.json").read_text())
         objects = [as_object(o) for o in scene["objects"]]
         areas = [Area(a["kind"], tuple(a["center"]), tuple(a["size"])) for a in scene["areas"]]
-        world = World(objects, areas, {o.id for o in objects})
+        world = SceneGraph(objects, areas, {o.id for o in objects})
         texts = [e for e in load_examples(folder / "examples.jsonl") if told_in(e)]
         rooms[folder.name] = world, SolverRoom(scene["objects"], scene["areas"]), texts
     return rooms
@@ -202,7 +202,7 @@ def test_one_wrong_colour_costs_one_fact():
 
 
 # A hand-made room: two chairs, one sofa with a cushion-sized book on it.
-ROOM = World(
+ROOM = SceneGraph(
     [
         Object(
             1,

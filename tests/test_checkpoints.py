@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from leovl_mini.checkpoints import (
+from leovl_mini.config import PRESETS
+from leovl_mini.model.hub import (
     load_weights,
     notes,
     restore,
@@ -17,9 +18,8 @@ from leovl_mini.checkpoints import (
     save_weights,
     shipped,
 )
-from leovl_mini.model import LeoVL
-from leovl_mini.presets import PRESETS
-from leovl_mini.scene import CaptureError
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.scans.scene import InputError
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
         tmp_path / "run.safetensors", older, [torch.optim.AdamW(older.parameters())], []
     )
     with pytest.raises(
-        CaptureError, match="older version"
+        InputError, match="older version"
     ):  # its optimiser's states would go to other weights
         restore(tmp_path / "run.safetensors", begun, [torch.optim.AdamW(begun.parameters())])
     assert begun.echo is not None
@@ -99,32 +99,32 @@ def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, fi
         for name, weight in model.state_dict().items():
             assert torch.equal(begun.state_dict()[name], weight.to(rounded).float())
     for start in (tmp_path / "run.safetensors", file):
-        with pytest.raises(CaptureError, match="does not fit this model"):
+        with pytest.raises(InputError, match="does not fit this model"):
             restore(start, LeoVL("nano", channels=16))
 
 
 def test_another_tokenizer_or_other_settings_are_refused(file, monkeypatch):
-    with pytest.raises(CaptureError, match="trained with another tokenizer"):
+    with pytest.raises(InputError, match="trained with another tokenizer"):
         load_weights(rewritten(file, tokenizer="0" * 64))
     grid = {"grid": {"voxel_size": 0.5, "budget": 750}}
     monkeypatch.setitem(PRESETS, "nano", PRESETS["nano"] | {"tokens": grid})
-    with pytest.raises(CaptureError, match="another token settings, tokenizer"):
+    with pytest.raises(InputError, match="another token settings, tokenizer"):
         load_weights(file)
 
 
 def test_files_that_are_no_weights_are_refused(file, tmp_path):
-    with pytest.raises(CaptureError, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         load_weights(tmp_path / "nothing.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(CaptureError, match="damaged or no safetensors file"):
+    with pytest.raises(InputError, match="damaged or no safetensors file"):
         load_weights(tmp_path / "text.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(CaptureError, match="does not say what it belongs to"):
+    with pytest.raises(InputError, match="does not say what it belongs to"):
         load_weights(tmp_path / "other.safetensors")
     with safe_open(file, "pt") as opened:
         about = opened.metadata()
     tensors = load_file(file)
     tensors.pop("volume")
     save_file(tensors, file, about)
-    with pytest.raises(CaptureError, match="1 tensors differ, such as volume"):
+    with pytest.raises(InputError, match="1 tensors differ, such as volume"):
         load_weights(file)

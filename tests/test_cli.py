@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from leovl_mini import cli
-from leovl_mini.checkpoints import save_weights
-from leovl_mini.model import LeoVL
-from leovl_mini.open3d_headless import open3d
+from leovl_mini.data.open3d_headless import open3d
+from leovl_mini.model.hub import save_weights
+from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms import export, make_room, render
 
 
@@ -134,10 +134,10 @@ def test_rooms_make_and_table(command, tmp_path):
 def test_bench_prints_a_table_and_its_exit_code_tells_whether_an_aim_was_missed(
     command, monkeypatch
 ):
-    monkeypatch.setattr("leovl_mini.bench.median_seconds", lambda call, *_, **__: 0.01)
+    monkeypatch.setattr("leovl_mini.experiments.speed.median_seconds", lambda call, *_, **__: 0.01)
     code, printed, _ = command("bench")
     assert code == 0 and "800 frames/s" in printed and "missed" not in printed
-    monkeypatch.setattr("leovl_mini.bench.median_seconds", lambda call, *_, **__: 1.0)
+    monkeypatch.setattr("leovl_mini.experiments.speed.median_seconds", lambda call, *_, **__: 1.0)
     code, printed, _ = command("bench")
     assert code == 1 and "missed: render 8 views of 256x192: 60 frames/s" in printed
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from known_rooms import quickly
 
-from leovl_mini.examples import Example, load_examples, save_examples
-from leovl_mini.rooms import corpus, domain_room, record
-from leovl_mini.rooms.corpus import Corpus, make_corpus, split_of
+from leovl_mini.data.examples import Example, load_examples, save_examples
+from leovl_mini.rooms import dataset as corpus
+from leovl_mini.rooms import domain_room, record
+from leovl_mini.rooms.dataset import RoomDataset, make_rooms, split_of
 from leovl_mini.rooms.layout import HELD_OUT
-from leovl_mini.scene import CaptureError
+from leovl_mini.scans.scene import InputError
 
 OPTIONS = {"rooms": 4, "views": 2, "pairs": 0.5, "quiet": True}
 NAMES = [
@@ -38,7 +39,7 @@ def small_shards():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus") / "corpus"
-    quickly(partial(make_corpus, workers=2, **OPTIONS))(folder)
+    quickly(partial(make_rooms, workers=2, **OPTIONS))(folder)
     return folder
 
 
@@ -55,7 +56,7 @@ def sums(folder):
 
 
 def test_a_corpus_is_the_same_with_one_and_two_processes(made, tmp_path):
-    quickly(partial(make_corpus, workers=1, **OPTIONS))(tmp_path / "again")
+    quickly(partial(make_rooms, workers=1, **OPTIONS))(tmp_path / "again")
     assert sums(tmp_path / "again") == sums(made)
     names = [line.split("  ")[1] for line in sums(made).splitlines()]
     assert sorted(names) == sorted(
@@ -72,8 +73,8 @@ def test_an_interrupted_corpus_is_continued(copied, made):
     for name in ("shard-0002.zip", "shard-0002.jsonl", "SHA256SUMS", "train.jsonl"):
         (copied / name).unlink()
     first = (copied / "shard-0000.zip").stat().st_mtime_ns
-    quickly(partial(make_corpus, workers=1, **OPTIONS))(copied)
-    assert sums(copied) == sums(made) and Corpus(copied).damaged() == []
+    quickly(partial(make_rooms, workers=1, **OPTIONS))(copied)
+    assert sums(copied) == sums(made) and RoomDataset(copied).damaged() == []
     assert (
         copied / "shard-0000.zip"
     ).stat().st_mtime_ns == first  # what was finished is not made again
@@ -83,7 +84,7 @@ def test_what_a_killed_run_left_over_is_removed(copied, made):
     (copied / ".partial-abc").mkdir()
     (copied / ".partial-abc" / "shard-0002.zip").write_bytes(b"half")
     (copied / "SHA256SUMS").unlink()
-    make_corpus(copied, workers=1, **OPTIONS)
+    make_rooms(copied, workers=1, **OPTIONS)
     assert sums(copied) == sums(made) and not list(copied.glob(".partial-*"))
 
 
@@ -93,22 +94,22 @@ def test_unfinished_files_never_appear(tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "examples_of", fails)
     with pytest.raises(KeyboardInterrupt):
-        make_corpus(tmp_path / "corpus", workers=1, **OPTIONS)
+        make_rooms(tmp_path / "corpus", workers=1, **OPTIONS)
     assert [f.name for f in (tmp_path / "corpus").iterdir()] == ["corpus.json"]
-    with pytest.raises(CaptureError, match="no finished corpus"):
-        Corpus(tmp_path / "corpus")
+    with pytest.raises(InputError, match="no finished corpus"):
+        RoomDataset(tmp_path / "corpus")
 
 
 def test_other_options_and_foreign_folders_are_refused(copied, tmp_path):
     before = sums(copied)
     with pytest.raises(FileExistsError, match="other options"):
-        make_corpus(copied, workers=1, **{**OPTIONS, "views": 5})
+        make_rooms(copied, workers=1, **{**OPTIONS, "views": 5})
     assert sums(copied) == before
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("do not touch")
     with pytest.raises(FileExistsError, match="exists already"):
-        make_corpus(foreign, **OPTIONS)
+        make_rooms(foreign, **OPTIONS)
     assert [f.name for f in foreign.iterdir()] == ["thesis.txt"]
 
 
@@ -116,7 +117,7 @@ def test_other_options_and_foreign_folders_are_refused(copied, tmp_path):
 
 
 def test_scenes_are_read_back_as_recorded(made):
-    read = Corpus(made)
+    read = RoomDataset(made)
     assert [n for n in read.shard_of if "-" not in n] == NAMES and len(read) >= 8
     for domain in ("scannet", "multiscan", "arkitscenes"):
         name = f"{domain}_00000"
@@ -141,28 +142,28 @@ def test_only_what_is_asked_for_is_read(copied):
     data = bytearray(shard.read_bytes())
     data[1000:3000] = bytes(2000)
     shard.write_bytes(data)
-    read = Corpus(copied)
+    read = RoomDataset(copied)
     assert len(read.scene("scannet_00000")) == 2
     assert read.damaged() == ["shard-0002.zip"]
     assert next(read.examples("train")).scene in read.shard_of
 
 
 def test_a_flipped_byte_and_a_missing_file_are_found(copied):
-    assert Corpus(copied).damaged() == []
+    assert RoomDataset(copied).damaged() == []
     data = bytearray((copied / "train.jsonl").read_bytes())
     data[len(data) // 2] ^= 1
     (copied / "train.jsonl").write_bytes(data)
     (copied / "val.jsonl").unlink()
-    assert set(Corpus(copied).damaged()) == {"train.jsonl", "val.jsonl"}
+    assert set(RoomDataset(copied).damaged()) == {"train.jsonl", "val.jsonl"}
 
 
 def test_missing_splits_scenes_and_corpora_are_named(made, tmp_path):
-    with pytest.raises(CaptureError, match="no split 'tset'.*reversed-test.*train"):
-        Corpus(made).examples("tset")
-    with pytest.raises(CaptureError, match="no scene 'scannet_99999'"):
-        Corpus(made).scene("scannet_99999")
-    with pytest.raises(CaptureError, match="no finished corpus"):
-        Corpus(tmp_path)
+    with pytest.raises(InputError, match="no split 'tset'.*reversed-test.*train"):
+        RoomDataset(made).examples("tset")
+    with pytest.raises(InputError, match="no scene 'scannet_99999'"):
+        RoomDataset(made).scene("scannet_99999")
+    with pytest.raises(InputError, match="no finished corpus"):
+        RoomDataset(tmp_path)
 
 
 # Splits
@@ -219,7 +220,7 @@ def test_no_room_is_in_two_splits(tmp_path):
 
 
 def test_the_novel_split_asks_only_about_held_out_pairs(made):
-    read = Corpus(made)
+    read = RoomDataset(made)
     pairs = {(colour, category) for category, colour in HELD_OUT.items()}
     examples = list(read.examples("novel"))
     assert len(examples) >= 10
@@ -234,7 +235,7 @@ def test_the_novel_split_asks_only_about_held_out_pairs(made):
 
 
 def test_training_knows_no_held_out_pair(made):
-    read = Corpus(made)
+    read = RoomDataset(made)
     for name in read.shard_of:
         held = [
             o
@@ -253,7 +254,7 @@ def test_training_knows_no_held_out_pair(made):
 
 
 def test_splits_hold_what_they_are_for(made):
-    read = Corpus(made)
+    read = RoomDataset(made)
     raw = {e.id for file in made.glob("shard-*.jsonl") for e in load_examples(file)}
     counts = {
         split: [e.id for e in read.examples(split)]
@@ -272,7 +273,7 @@ def test_splits_hold_what_they_are_for(made):
 
 
 def test_a_domain_can_be_held_out_and_poor_questions_added(made):
-    read = Corpus(made)
+    read = RoomDataset(made)
     domains = {e.scene.split("_")[0] for e in read.examples("train")}
     assert len(domains) == 4
     assert {
@@ -300,7 +301,7 @@ def test_the_solver_agrees_with_a_corpus(made, copied):
 
 def test_depth_and_ids_fit_their_files(made):
     """Depth is stored in 16-bit millimetres and ids in 8 bits."""
-    read = Corpus(made)
+    read = RoomDataset(made)
     for name in NAMES:
         scene = read.scene(name)
         assert max(o.id for o in scene.objects) < 256 and 0 < scene.depth.max() < 10

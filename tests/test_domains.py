@@ -12,11 +12,11 @@ import torch
 from known_rooms import bottom, covers, recording, turn
 from scipy import ndimage
 
-from leovl_mini.geometry import back_project
 from leovl_mini.rooms import DOMAINS, domain_room, make_room, record, render
-from leovl_mini.rooms.domains import cameras
+from leovl_mini.rooms.cameras import cameras
 from leovl_mini.rooms.furniture import COLOURS, FIXED
 from leovl_mini.rooms.render import shoot
+from leovl_mini.scans.geometry import back_project
 
 # metres by which measured points may lie outside an object's box
 TOLERANCE = {"scannet": 0.08, "rscan": 0.12, "multiscan": 0.05, "arkitscenes": 0.06}

@@ -11,7 +11,7 @@ import torch
 from known_rooms import bottom, covers, recording, top
 
 from leovl_mini.rooms import edits
-from leovl_mini.rooms.facts import World
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import SMALL
 
 
@@ -163,8 +163,10 @@ def test_a_question_whose_words_mean_something_else_is_not_asked_again():
     item = recorded.world.by_id[example.derivation["objects"][0]]
     twin = copy.deepcopy(item)
     twin.id = 99
-    more = World([*recorded.room.objects, twin], recorded.room.areas, recorded.world.clear)
+    more = SceneGraph([*recorded.room.objects, twin], recorded.room.areas, recorded.world.clear)
     assert edits.asked_again(recorded.world, example).answers == example.answers
     assert edits.asked_again(more, example) is None
-    hidden = World(recorded.room.objects, recorded.room.areas, recorded.world.clear - {item.id})
+    hidden = SceneGraph(
+        recorded.room.objects, recorded.room.areas, recorded.world.clear - {item.id}
+    )
     assert edits.asked_again(hidden, example) is None

@@ -8,27 +8,27 @@ import pytest
 import torch
 from random_inputs import random_tokens
 
-from leovl_mini.data import SceneInput
-from leovl_mini.evaluate import (
+from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.samples import sample_room
+from leovl_mini.evaluate.answers import TEXTS
+from leovl_mini.evaluate.run import (
     CONTROLS,
     as_rows,
     evaluate,
     evaluate_texts,
+    majority_baseline,
     predict,
     scenes_for,
     summarise,
-    usual_answers,
     write_results,
 )
-from leovl_mini.examples import Example, load_examples
-from leovl_mini.metrics import TEXTS
-from leovl_mini.model import LeoVL
-from leovl_mini.rooms.corpus import world_of
-from leovl_mini.rooms.facts import World
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.rooms.balance import categories
+from leovl_mini.rooms.dataset import world_of
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import FIXED, LARGE, SMALL
-from leovl_mini.rooms.quality import categories
-from leovl_mini.samples import sample_room
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
+from leovl_mini.tokens.base import SceneInput
 
 NAMES = ("scannet_1", "scannet_2", "scannet_3", "rscan_1", "rscan_2")
 
@@ -171,7 +171,7 @@ def test_an_answer_may_be_true_of_the_scene_that_was_shown():
     def world(name):
         colour = {"scannet_1": "red", "scannet_2": "blue"}[name]
         items = [Object(1, "sofa", (0.0, 0.0, 0.5), (2.0, 1.0, 1.0), 0.0, {"colour": colour})]
-        return World(items, [], {1})
+        return SceneGraph(items, [], {1})
 
     class Looks(Oracle):
         def answers(self, scene, questions, max_new_tokens=16, use_cache=True):
@@ -246,7 +246,7 @@ def test_the_usual_answer_is_the_most_frequent_or_the_median():
     learned = [asked("a_1", "existence", a) for a in ("yes", "yes", "no")]
     learned += [asked("a_1", "existence", a, ("sofa",)) for a in ("no", "no", "yes")]
     learned += [asked("a_1", "height", a) for a in ("10", "9", "200")]
-    usual = usual_answers(learned)
+    usual = majority_baseline(learned)
     assert (
         usual(asked("b_1", "existence", "?")) == "yes"
         and usual(asked("b_1", "existence", "?", ("sofa",))) == "no"

@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 from random_inputs import devices, random_cameras, random_depth
 from torch.testing import assert_close
 
-from leovl_mini.geometry import (
-    back_project,
-    cells,
-    lift,
-    patch_centers,
-    pixel_grid,
-    project,
-    scene_points,
-)
-from leovl_mini.scene import Scene
+from leovl_mini.perception.lift import lift, patch_centers, patchify
+from leovl_mini.scans.geometry import back_project, pixel_grid, project, scene_points
+from leovl_mini.scans.scene import Scene
 
 UNEVEN = [
     (6, 8, 2, 4),
@@ -117,7 +110,7 @@ def test_scene_points_are_the_measured_pixels_with_their_colours():
 @pytest.mark.parametrize("height, width, rows, columns", [*UNEVEN, (3, 4, 5, 9)])
 def test_cells_equal_a_plain_loop_and_hold_every_pixel_once(device, height, width, rows, columns):
     image = torch.arange(2.0 * height * width).view(2, height, width)
-    cut = cells(image.to(device), rows, columns, -1.0).cpu()
+    cut = patchify(image.to(device), rows, columns, -1.0).cpu()
     assert cut.shape[:3] == (2, rows, columns)
     for view in range(2):
         for row in range(rows):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rooms import WORLDS, Room, back_projected, box_scene, camera, look, write_poses_txt
 from scipy.spatial.transform import Rotation
 
-from leovl_mini.geometry import back_project
-from leovl_mini.gravity import align, floor_height, rotation_between, surface_normals
-from leovl_mini.readers import load_scene
+from leovl_mini.scans import load_scene
+from leovl_mini.scans.geometry import back_project
+from leovl_mini.scans.gravity import align, floor_height, rotation_between, surface_normals
 
 UP_AXIS = {"z-up": "z", "y-up": "y", "y-down": "-y", "z-down": "-z"}
 VECTORS = {

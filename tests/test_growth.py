@@ -5,9 +5,9 @@ import json
 import torch
 from typer.testing import CliRunner
 
-from leovl_mini import growth
 from leovl_mini.cli import app
-from leovl_mini.rooms.corpus import make_corpus
+from leovl_mini.experiments import growth
+from leovl_mini.rooms.dataset import make_rooms
 
 
 def test_peak_memory_is_the_most_held_at_one_time():
@@ -44,7 +44,7 @@ def test_growth_has_a_row_for_everything(tmp_path, monkeypatch):
 
 
 def test_the_token_counts_of_a_corpus_are_written(tmp_path):
-    make_corpus(tmp_path / "corpus", rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
+    make_rooms(tmp_path / "corpus", rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
     run = CliRunner().invoke(
         app, ["rooms", "tokens", str(tmp_path / "corpus"), "--write", str(tmp_path / "tokens.json")]
     )

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from random_inputs import devices, random_patches
 from torch.testing import assert_close
 
-from leovl_mini.geometry import Patches, lift
-from leovl_mini.readers import load_scene
-from leovl_mini.samples import sample_room
-from leovl_mini.segments import segment
+from leovl_mini.data.samples import sample_room
+from leovl_mini.perception.lift import Patches, lift
+from leovl_mini.perception.segments import segment
+from leovl_mini.scans import load_scene
 from leovl_mini.tokens import SceneTokens
 from leovl_mini.tokens.inspect import equal_budget, object_report, report_table
 

@@ -26,7 +26,7 @@ def test_a_built_wheel_finds_the_bundled_rooms(tmp_path):
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     code = (
-        "import leovl_mini, leovl_mini.samples as s; from leovl_mini.readers import load_scene;"
+        "import leovl_mini, leovl_mini.data.samples as s; from leovl_mini.scans import load_scene;"
         "import leovl_mini.rooms.questions;"  # reads phrases.json
         f"assert leovl_mini.__file__.startswith({str(site)!r});"
         "print(s.samples_folder(), len(load_scene(s.sample_room())))"

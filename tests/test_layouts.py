@@ -4,20 +4,20 @@ from their objects.
 
 import pytest
 
-from leovl_mini.layouts import FIRST, Layouts, layout, make_layouts
-from leovl_mini.rooms import quality
-from leovl_mini.rooms.corpus import by_domain
-from leovl_mini.rooms.domains import DOMAINS, domain_room
+from leovl_mini.rooms import balance as quality
+from leovl_mini.rooms.cameras import DOMAINS, domain_room
+from leovl_mini.rooms.dataset import by_domain
 from leovl_mini.rooms.layout import HELD_OUT
 from leovl_mini.rooms.recording import about_held_out
-from leovl_mini.scene import CaptureError
+from leovl_mini.rooms.symbolic import FIRST, SymbolicRooms, layout, make_symbolic_rooms
+from leovl_mini.scans.scene import InputError
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Layouts:
+def made(tmp_path_factory) -> SymbolicRooms:
     folder = tmp_path_factory.mktemp("paper") / "layouts"
-    make_layouts(folder, rooms=164, workers=2, quiet=True)
-    return Layouts(folder)
+    make_symbolic_rooms(folder, rooms=164, workers=2, quiet=True)
+    return SymbolicRooms(folder)
 
 
 def test_every_domain_has_its_share_and_validation_rooms_are_apart(made):
@@ -93,9 +93,9 @@ def test_answers_are_balanced_and_held_out_pairs_absent(made):
 
 def test_a_folder_is_never_overwritten_and_a_missing_one_is_named(made, tmp_path):
     with pytest.raises(FileExistsError, match="exists already"):
-        make_layouts(made.folder, rooms=4, workers=1, quiet=True)
+        make_symbolic_rooms(made.folder, rooms=4, workers=1, quiet=True)
     with pytest.raises(
-        CaptureError,
+        InputError,
         match="holds no layouts; make some with: leovl-mini train layouts --out FOLDER",
     ):
-        Layouts(tmp_path)
+        SymbolicRooms(tmp_path)

@@ -6,21 +6,21 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from leovl_mini.lists import (
+from leovl_mini.rooms import domain_room
+from leovl_mini.rooms.facts import SceneGraph, nearest
+from leovl_mini.rooms.lists import (
     EVERYTHING,
     LISTS,
-    comparisons,
-    counts,
-    holdings,
-    inventory,
+    count_list,
+    counting_questions,
+    distance_questions,
     names,
-    short_lessons,
-    tallies,
+    object_list,
+    short_form_questions,
+    support_list,
 )
-from leovl_mini.rooms import domain_room
-from leovl_mini.rooms.facts import World, nearest
 from leovl_mini.rooms.questions import plural
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 
 def thing(number, category, colour, at, **more):
@@ -48,13 +48,13 @@ def test_things_of_a_kind_are_told_apart_by_colour_or_left_out():
 
 def test_every_list_says_what_is_there():
     rng = np.random.default_rng(0)
-    assert lines(inventory(ROOM, rng)) == [
+    assert lines(object_list(ROOM, rng)) == [
         "blue chair plain, x 0.0, y 0.5",
         "mug red plain, x 1.5, y 0.0",
         "red chair plain, x 1.5, y 0.0",
     ]
-    assert holdings(ROOM, rng) == "on red chair: mug"
-    said = dict(line.rsplit(" ", 1) for line in counts(ROOM, rng).split("; "))
+    assert support_list(ROOM, rng) == "on red chair: mug"
+    said = dict(line.rsplit(" ", 1) for line in count_list(ROOM, rng).split("; "))
     assert {k: v for k, v in said.items() if v != "no"} == {
         "chair": "2",
         "mug": "1",
@@ -66,7 +66,7 @@ def test_comparisons_are_those_that_are_clear():
     """The mug, which lies on the red chair, is nearer to it than the blue chair is; both are
     equally far from the blue one.
     """
-    said = comparisons(ROOM, np.random.default_rng(0))
+    said = distance_questions(ROOM, np.random.default_rng(0))
     assert len(said) == len(dict(said)) >= 3
     assert set(said) <= {
         ("red chair blue chair mug", "red chair"),
@@ -77,7 +77,7 @@ def test_comparisons_are_those_that_are_clear():
 
 
 def test_tallies_count_the_categories_and_leave_out_most_that_are_there_once():
-    assert sorted(tallies(ROOM, np.random.default_rng(0))) == [
+    assert sorted(counting_questions(ROOM, np.random.default_rng(0))) == [
         ("balls", "2"),
         ("chairs", "2"),
         ("mugs", "1"),
@@ -88,7 +88,7 @@ def test_tallies_count_the_categories_and_leave_out_most_that_are_there_once():
     ]
     seen = set()
     for seed in range(20):
-        said = dict(tallies(ROOM + singles, np.random.default_rng(seed)))
+        said = dict(counting_questions(ROOM + singles, np.random.default_rng(seed)))
         assert sorted(said.values()) == ["1", "1", "2", "2"]
         seen |= set(said)
     assert seen == {"balls", "chairs", "mugs", "beds", "desks", "bookshelves", "lamps"}
@@ -97,32 +97,37 @@ def test_tallies_count_the_categories_and_leave_out_most_that_are_there_once():
 def test_an_empty_room_is_an_empty_list():
     rng = np.random.default_rng(0)
     assert [make([], rng) for make in LISTS.values()] == [""] * 3
-    assert comparisons([], rng) == comparisons(ROOM[:2], rng) == tallies([], rng) == []
-    assert short_lessons([], rng) == [(EVERYTHING, "")]
+    assert (
+        distance_questions([], rng)
+        == distance_questions(ROOM[:2], rng)
+        == counting_questions([], rng)
+        == []
+    )
+    assert short_form_questions([], rng) == [(EVERYTHING, "")]
 
 
 @pytest.mark.parametrize("domain", ["scannet", "rscan", "multiscan", "arkitscenes"])
 def test_lists_agree_with_the_rules_that_answer_questions(domain):
     room = domain_room(domain, 3)
     world, rng = (
-        World(room.objects, room.areas, {o.id for o in room.objects}),
+        SceneGraph(room.objects, room.areas, {o.id for o in room.objects}),
         np.random.default_rng(1),
     )
     assert names(room.objects) == {o.id: world.refs[o.id] for o in room.objects if world.refs[o.id]}
     by_name = {name: world.by_id[i] for i, name in names(room.objects).items()}
-    for line in filter(None, holdings(room.objects, rng).split("; ")):
+    for line in filter(None, support_list(room.objects, rng).split("; ")):
         where, held = line.split(": ")
         relation, holder = where.split(" ", 1)
         assert {
             world.host(by_name[h]) == (relation, by_name[holder]) for h in held.split(", ")
         } == {True}
-    for line in counts(room.objects, rng).split("; "):
+    for line in count_list(room.objects, rng).split("; "):
         category, number = line.rsplit(" ", 1)
         assert len(world.matching(category)) == (0 if number == "no" else int(number))
-    told = dict(tallies(room.objects, rng))
+    told = dict(counting_questions(room.objects, rng))
     for category, number in Counter(o.category for o in room.objects).items():
         assert told.get(plural(category), "1") == str(number)
-    compared, alike = comparisons(room.objects, rng), 0
+    compared, alike = distance_questions(room.objects, rng), 0
     assert len(compared) > 5
     for question, answer in compared:
         (triple,) = [t for t in itertools.permutations(by_name, 3) if " ".join(t) == question]
@@ -134,7 +139,7 @@ def test_lists_agree_with_the_rules_that_answer_questions(domain):
 
 def test_each_list_is_asked_for_and_shorthand():
     rng = np.random.default_rng(0)
-    asked = [short_lessons(ROOM, rng) for _ in range(300)]
+    asked = [short_form_questions(ROOM, rng) for _ in range(300)]
     lists = [some[0][0] for some in asked if some[0][0] in LISTS]
     assert set(lists) == set(LISTS) and 0.5 < 1 - len(lists) / 300 < 0.7
     assert (

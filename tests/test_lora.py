@@ -14,19 +14,21 @@ from torch import Tensor
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
-from leovl_mini import language
-from leovl_mini.checkpoints import load_weights, notes, restore, save_checkpoint, save_weights
 from leovl_mini.cli import app
-from leovl_mini.data import make_cache
-from leovl_mini.language import LEVELS, SPECIAL, load_language
-from leovl_mini.lora import TARGETS, add_lora, merge_lora
-from leovl_mini.model import LeoVL
-from leovl_mini.presets import PRESETS
-from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.scene import CaptureError
-from leovl_mini.stages import tune
-from leovl_mini.training import answer_loss, train_steps
-from leovl_mini.weights import WeightsMissing, packaged_file
+from leovl_mini.config import PRESETS
+from leovl_mini.data.files import WeightsMissing, packaged_file
+from leovl_mini.model import language
+from leovl_mini.model.hub import load_weights, notes, restore, save_checkpoint, save_weights
+from leovl_mini.model.language import load_language
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.model.lora import TARGETS, add_lora, merge_lora
+from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
+from leovl_mini.rooms.dataset import RoomDataset, make_rooms
+from leovl_mini.scans.scene import InputError
+from leovl_mini.tokens.cache import make_cache
+from leovl_mini.train.curriculum import tune
+from leovl_mini.train.loop import train_steps
+from leovl_mini.train.losses import answer_loss
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -157,9 +159,9 @@ def rewritten(file: Path, **changes: str) -> Path:
 
 def test_another_rank_or_language_model_is_refused(tmp_path):
     save_weights(with_adapter(), file := tmp_path / "adapter.safetensors", {})
-    with pytest.raises(CaptureError, match="another lora base"):
+    with pytest.raises(InputError, match="another lora base"):
         load_weights(rewritten(file, lora_base="smollm2-360m"))
-    with pytest.raises(CaptureError, match="tensors differ"):
+    with pytest.raises(InputError, match="tensors differ"):
         load_weights(rewritten(file, lora_base=PRESETS["tiny"]["language"], lora="8"))
 
 
@@ -227,9 +229,9 @@ def test_a_checkpoint_goes_only_into_a_model_with_the_same_adapter(tmp_path, mod
         [torch.optim.AdamW(model.parameters())],
         [1.0],
     )
-    with pytest.raises(CaptureError, match="does not fit this model"):
+    with pytest.raises(InputError, match="does not fit this model"):
         restore(tmp_path / "four.safetensors", model)
-    with pytest.raises(CaptureError, match="does not fit this model"):
+    with pytest.raises(InputError, match="does not fit this model"):
         restore(tmp_path / "four.safetensors", with_adapter(rank=8))
     assert restore(tmp_path / "four.safetensors", with_adapter()) == [1.0]
 
@@ -241,8 +243,8 @@ def test_a_checkpoint_goes_only_into_a_model_with_the_same_adapter(tmp_path, mod
 def made(tmp_path_factory) -> Path:
     """A corpus of four rooms with its features."""
     folder = tmp_path_factory.mktemp("course")
-    make_corpus(folder / "corpus", rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
-    make_cache(folder / "cache", Corpus(folder / "corpus"), quiet=True)
+    make_rooms(folder / "corpus", rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
+    make_cache(folder / "cache", RoomDataset(folder / "corpus"), quiet=True)
     return folder
 
 
@@ -292,7 +294,7 @@ def test_features_of_another_encoder_are_refused_with_the_command_that_makes_the
     result = CliRunner().invoke(app, [*map(str, arguments), "--preset", "qwen", "--lora", "8"])
     said = str(result.exception)
     assert (
-        isinstance(result.exception, CaptureError)
+        isinstance(result.exception, InputError)
         and "encoder efficientnet-lite0, not Qwen/Qwen2.5-VL-3B-Instruct" in said
     )
     assert "train features CORPUS --preset qwen --tokens grid" in said
@@ -305,7 +307,7 @@ def test_pretrained_models_get_marks_that_differ_and_are_as_loud_as_words(tiny):
     plain = language.LlamaForCausalLM.from_pretrained(tiny).get_input_embeddings().weight
     loaded, again = load_language(str(tiny)), load_language(str(tiny))
     table = loaded.model.get_input_embeddings().weight
-    ids = loaded.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS)
+    ids = loaded.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
     assert (
         sorted(ids) == list(range(len(plain), len(table)))
         and loaded.model.get_output_embeddings().weight is table

@@ -15,23 +15,10 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from leovl_mini import metrics
-from leovl_mini.box_metrics import (
-    accuracy_at,
-    box_iou,
-    identifier_f1,
-    multi3drefer_f1,
-)
-from leovl_mini.caption_metrics import (
-    bleu,
-    caption_scores,
-    cider,
-    rouge_l,
-    scan2cap,
-    tokenise,
-)
-from leovl_mini.examples import Example, load_examples
-from leovl_mini.metrics import (
+from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.samples import samples_folder
+from leovl_mini.evaluate import answers as metrics
+from leovl_mini.evaluate.answers import (
     beacon3d,
     choice_accuracy,
     clustered_bootstrap,
@@ -44,11 +31,12 @@ from leovl_mini.metrics import (
     score_answers,
     within_a_cell,
 )
-from leovl_mini.rooms.corpus import as_object
-from leovl_mini.rooms.facts import World
+from leovl_mini.evaluate.boxes import accuracy_at, box_iou, identifier_f1, multi3drefer_f1
+from leovl_mini.evaluate.captions import bleu, caption_scores, cider, rouge_l, scan2cap, tokenise
+from leovl_mini.rooms.dataset import as_object
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.room import Area
-from leovl_mini.samples import samples_folder
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 # Short answers
 
@@ -231,7 +219,7 @@ def rooms():
         scene = json.loads((folder / "scene.json").read_text())
         objects = [as_object(o) for o in scene["objects"]]
         areas = [Area(a["kind"], tuple(a["center"]), tuple(a["size"])) for a in scene["areas"]]
-        worlds[folder.name] = World(objects, areas, {o.id for o in objects})
+        worlds[folder.name] = SceneGraph(objects, areas, {o.id for o in objects})
         examples += load_examples(folder / "examples.jsonl")
     return worlds, examples
 

@@ -13,16 +13,17 @@ from random_inputs import no_cuda, random_patches, random_tokens
 from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from leovl_mini import language
-from leovl_mini.examples import Example
-from leovl_mini.language import is_complete, load_language, nano, smollm2, unpack_gguf
-from leovl_mini.model import SURE, Answer, LeoVL
-from leovl_mini.presets import PRESETS, get_preset, pick_device
-from leovl_mini.prompts import ROLE, before_scene, question_text
+from leovl_mini.config import PRESETS, get_preset, pick_device
+from leovl_mini.data.examples import Example
+from leovl_mini.data.files import WeightsMissing, file_sha256, packaged_file
+from leovl_mini.model import language
+from leovl_mini.model.language import is_complete, load_language, smollm2, unpack_gguf
+from leovl_mini.model.leovl import GREEDY_TOKENS, Answer, LeoVL
+from leovl_mini.model.nano import nano
+from leovl_mini.model.prompts import ROLE, before_scene, question_text
 from leovl_mini.tokens import SceneTokens
-from leovl_mini.weights import WeightsMissing, file_sha256, packaged_file
 
-TOKENIZER = nano().tokenizer
+TOKENIZER = nano()[1]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_only_later_words_are_drawn_and_always_with_the_same_luck(model):
     sure, likely, drawn = (
         model.answers(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0)
     )
-    short = model.answers(tokens, questions, SURE, temperature=5.0)
+    short = model.answers(tokens, questions, GREEDY_TOKENS, temperature=5.0)
     assert sure == likely and all(
         a.startswith(b.rstrip("\ufffd")) for a, b in zip(sure + drawn, 2 * short, strict=True)
     )
@@ -217,9 +218,13 @@ def test_words_are_drawn_as_often_as_they_are_likely(model, monkeypatch):
     likely = torch.full((1, 1, len(TOKENIZER)), -1e9)
     likely[0, 0, TOKENIZER(" red blue green").input_ids] = torch.tensor([5.0, 4.0, 1.0]).log()
     monkeypatch.setattr(model.language, "forward", lambda **_: SimpleNamespace(logits=likely))
-    said = model.answers(None, ["Why?"], SURE + 4000, use_cache=False, temperature=1.0)[0].split()
-    often = [said[SURE:].count(word) / 4000 for word in ("red", "blue", "green")]
-    assert set(said[:SURE]) == {"red"} and often == pytest.approx([0.5, 0.4, 0.1], abs=0.02)
+    said = model.answers(None, ["Why?"], GREEDY_TOKENS + 4000, use_cache=False, temperature=1.0)[
+        0
+    ].split()
+    often = [said[GREEDY_TOKENS:].count(word) / 4000 for word in ("red", "blue", "green")]
+    assert set(said[:GREEDY_TOKENS]) == {"red"} and often == pytest.approx(
+        [0.5, 0.4, 0.1], abs=0.02
+    )
 
 
 def test_the_answer_is_as_long_as_asked_for(model):

@@ -16,7 +16,7 @@ from figure_check import faults
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from leovl_mini.course import execute, find_notebooks, strip, write_html
+from leovl_mini.show.course import execute, find_notebooks, strip, write_html
 
 ROOT = Path(__file__).parent.parent
 BOOKS = find_notebooks(ROOT / "notebooks")

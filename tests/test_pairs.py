@@ -14,35 +14,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solver import solve
 
-from leovl_mini.examples import Example, dumps
-from leovl_mini.pairs import (
+from leovl_mini.data.examples import Example, dumps
+from leovl_mini.rooms import edits
+from leovl_mini.rooms.dataset import RoomDataset, make_rooms
+from leovl_mini.rooms.edits import asked_elsewhere, named
+from leovl_mini.rooms.facts import RULES, SceneGraph, visible_graph
+from leovl_mini.rooms.questions import questions
+from leovl_mini.scans.scene import InputError
+from leovl_mini.train.pairs import (
     CHOICES,
     TYPES,
     Pair,
     answer_negative,
-    asked_elsewhere,
     is_wrong,
     load_pairs,
     make_pairs,
-    named,
     refuted,
     save_pairs,
     worlds,
 )
-from leovl_mini.rooms import edits
-from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.rooms.facts import RULES, World
-from leovl_mini.rooms.questions import questions
-from leovl_mini.rooms.recording import look
-from leovl_mini.scene import CaptureError
 
 # -- rooms with questions, and what the solver makes of them ---------------------------------------
 
 
-def in_sight(room, hidden: float = 0.0, seed: int = 0) -> World:
+def in_sight(room, hidden: float = 0.0, seed: int = 0) -> SceneGraph:
     """A room of which everything is in sight but a share of the objects."""
     shown = np.random.default_rng(seed).random(len(room.objects)) >= hidden
-    return World(
+    return SceneGraph(
         room.objects,
         room.areas,
         {o.id for o, clear in zip(room.objects, shown, strict=True) if clear},
@@ -51,7 +49,7 @@ def in_sight(room, hidden: float = 0.0, seed: int = 0) -> World:
 
 @functools.cache
 @known_rooms.quickly
-def made() -> tuple[dict[str, World], list[Example]]:
+def made() -> tuple[dict[str, SceneGraph], list[Example]]:
     """Rooms of two domains by name, edited copies among them, and questions about them."""
     rooms, examples = {}, []
     for number, room in enumerate(
@@ -225,7 +223,7 @@ def test_what_is_refuted_is_false_whatever_is_hidden(data):
         assert everything is None or is_wrong(example.answers[0], everything)
 
 
-def a_world() -> tuple[World, World, Example]:
+def a_world() -> tuple[SceneGraph, SceneGraph, Example]:
     """A choice between two things, its room, and the room without the thing that is not the answer."""
     rooms, examples = made()
     for example in examples:
@@ -238,7 +236,7 @@ def a_world() -> tuple[World, World, Example]:
                 for o in left
                 for r in ("on", "under", "inside")
             ):
-                return world, World(left, world.areas, world.clear), example
+                return world, SceneGraph(left, world.areas, world.clear), example
     raise AssertionError("no such example")
 
 
@@ -265,10 +263,10 @@ def test_no_stays_true_where_things_are_missing_and_yes_does_not():
 
 def test_hidden_or_ambiguous_things_refute_nothing():
     world, _, example = a_world()
-    assert not refuted(World(world.objects, world.areas, set()), example)
+    assert not refuted(SceneGraph(world.objects, world.areas, set()), example)
     item = next(o for o in world.objects if fits(example.answers[0], o))
     twin = dataclasses.replace(item, id=99)
-    assert not refuted(World([*world.objects, twin], world.areas, world.clear | {99}), example)
+    assert not refuted(SceneGraph([*world.objects, twin], world.areas, world.clear | {99}), example)
 
 
 def test_names_fit_categories_with_or_without_their_colour():
@@ -378,7 +376,7 @@ def test_own_answers_are_taken_by_the_examples_id():
 
 
 def test_missing_pairs_are_named(tmp_path):
-    with pytest.raises(CaptureError, match="none.jsonl does not exist; pairs are made by"):
+    with pytest.raises(InputError, match="none.jsonl does not exist; pairs are made by"):
         load_pairs(tmp_path / "none.jsonl")
 
 
@@ -398,10 +396,10 @@ def test_pairs_are_read_as_they_were_written(tmp_path):
 
 
 def test_worlds_are_what_the_frames_show(tmp_path):
-    make_corpus(tmp_path / "corpus", rooms=1, views=2, workers=1, pairs=0.0, quiet=True)
-    corpus = Corpus(tmp_path / "corpus")
+    make_rooms(tmp_path / "corpus", rooms=1, views=2, workers=1, pairs=0.0, quiet=True)
+    corpus = RoomDataset(tmp_path / "corpus")
     name = sorted(corpus.shard_of)[0]
-    shown, world = look(corpus.scene(name), corpus.areas(name)), worlds(corpus)
+    shown, world = visible_graph(corpus.scene(name), corpus.areas(name)), worlds(corpus)
     assert (
         world(name).clear == shown.clear
         and world(name).objects == shown.objects

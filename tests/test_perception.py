@@ -34,9 +34,9 @@ from transformers import (
     ViTModel,
 )
 
-from leovl_mini import perception
-from leovl_mini.perception import LITE0, load_encoder
-from leovl_mini.weights import INSTALL, WeightsMissing, packaged_file
+from leovl_mini.data.files import INSTALL, WeightsMissing, packaged_file
+from leovl_mini.perception import encoders as perception
+from leovl_mini.perception.encoders import LITE0, load_encoder
 
 TOWER = {
     "hidden_size": 32,

@@ -5,10 +5,9 @@ import torch
 from random_inputs import devices
 from torch.testing import assert_close
 
-from leovl_mini import pipeline
-from leovl_mini.perception import load_encoder
-from leovl_mini.scene import Scene
-from leovl_mini.tokens import CondensedGrid
+from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.scans.scene import Scene
+from leovl_mini.tokens import CondensedGrid, pipeline
 
 VIEWS, HEIGHT, WIDTH, FOCAL = 3, 48, 64, 60.0
 

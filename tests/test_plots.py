@@ -11,8 +11,14 @@ from figure_check import faults
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from leovl_mini.geometry import Patches, lift
-from leovl_mini.object_plots import (
+from leovl_mini.data.samples import sample_room
+from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.perception.lift import Patches, lift
+from leovl_mini.rooms import domain_room, record
+from leovl_mini.rooms.room import corners
+from leovl_mini.scans import load_scene
+from leovl_mini.scans.scene import Object, Scene
+from leovl_mini.show.objects import (
     GREY,
     box_corners,
     floor_plan,
@@ -26,16 +32,10 @@ from leovl_mini.object_plots import (
     show_segments,
     spokes,
 )
-from leovl_mini.perception import load_encoder
-from leovl_mini.pipeline import Stages, run
-from leovl_mini.readers import load_scene
-from leovl_mini.rooms import domain_room, record
-from leovl_mini.rooms.room import corners
-from leovl_mini.samples import sample_room
-from leovl_mini.scene import Object, Scene
+from leovl_mini.show.viewer import figure, made_of
 from leovl_mini.tokens import CondensedGrid, ObjectTokens, Proxies, SceneTokens
 from leovl_mini.tokens.inspect import object_report
-from leovl_mini.viewer import figure, made_of
+from leovl_mini.tokens.pipeline import Stages, run
 
 
 @pytest.fixture(scope="module", params=["multiscan", "rscan"])

@@ -13,7 +13,7 @@ from random_inputs import devices
 from torch.testing import assert_close
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from leovl_mini.positions import LearnableFourier, height_rope
+from leovl_mini.tokens.positions import LearnableFourier, height_rope
 
 HEIGHTS = torch.tensor([-1.0, 0.1, 0.45, 1.7, 2.5])
 metres = st.floats(-3, 3, width=32)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leovl_mini.examples import Example
-from leovl_mini.rooms import DOMAINS, quality
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms import DOMAINS
+from leovl_mini.rooms import balance as quality
 from leovl_mini.rooms.questions import PHRASES
 
 CLOSED = (

@@ -11,11 +11,11 @@ import pytest
 import solver
 from known_rooms import disagreements, recording
 
-from leovl_mini.examples import TASKS
-from leovl_mini.geometry import back_project
+from leovl_mini.data.examples import TASKS
 from leovl_mini.rooms import facts, plans, questions, teller, texts
-from leovl_mini.rooms.facts import RULES, World
+from leovl_mini.rooms.facts import RULES, SceneGraph
 from leovl_mini.rooms.questions import PER_ROOM, PHRASES
+from leovl_mini.scans.geometry import back_project
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +138,10 @@ def second_nearest(world, item):
 
 
 WRONG = {
-    "gap between centres": (World, "gap", wrong_gap, {"distance", "nearest"}),
-    "second nearest": (World, "nearest_large", second_nearest, {"place"}),
+    "gap between centres": (SceneGraph, "gap", wrong_gap, {"distance", "nearest"}),
+    "second nearest": (SceneGraph, "nearest_large", second_nearest, {"place"}),
     "the wrong host": (
-        World,
+        SceneGraph,
         "host",
         lambda world, item: ("on", world.objects[-1]),
         {"place", "relation", "stacked"},
@@ -153,7 +153,7 @@ WRONG = {
         {"situated"},
     ),
     "only the colour counts": (
-        World,
+        SceneGraph,
         "matching",
         lambda w, c, k=None: [o for o in w.objects if o.category == c],
         {"existence"},
@@ -186,7 +186,7 @@ WRONG_TEXTS = {
 
 @pytest.mark.parametrize("name", WRONG_TEXTS)
 def test_wrong_statements_are_noticed(monkeypatch, name):
-    monkeypatch.setattr(teller.Teller, name, WRONG_TEXTS[name])
+    monkeypatch.setattr(teller.SentenceWriter, name, WRONG_TEXTS[name])
     assert told_wrong()
 
 
@@ -408,9 +408,10 @@ def test_spots_are_measured_points_on_their_object(recordings):
 
 def test_same_seed_same_examples():
     recorded = recording("scannet", 1)
-    from leovl_mini.rooms.recording import examples_of, look
+    from leovl_mini.rooms.facts import visible_graph
+    from leovl_mini.rooms.recording import examples_of
 
-    world = look(recorded.scene, recorded.room.areas)
+    world = visible_graph(recorded.scene, recorded.room.areas)
     assert (
         examples_of(recorded.scene, world, 1)
         == recorded.examples

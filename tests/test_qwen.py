@@ -16,16 +16,17 @@ from tiny_models import save_qwen
 from torch.testing import assert_close
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from leovl_mini.checkpoints import load_weights, save_weights
-from leovl_mini.data import perceive
-from leovl_mini.language import LEVELS, SPECIAL, load_language
-from leovl_mini.lora import TARGETS, add_lora
-from leovl_mini.model import LeoVL
-from leovl_mini.perception import load_encoder
-from leovl_mini.presets import PRESETS
-from leovl_mini.readers import load_scene
-from leovl_mini.samples import sample_room
-from leovl_mini.weights import WeightsMissing
+from leovl_mini.config import PRESETS
+from leovl_mini.data.files import WeightsMissing
+from leovl_mini.data.samples import sample_room
+from leovl_mini.model.hub import load_weights, save_weights
+from leovl_mini.model.language import load_language
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.model.lora import TARGETS, add_lora
+from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
+from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.scans import load_scene
+from leovl_mini.tokens.pipeline import perceive
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -121,7 +122,7 @@ def test_positions_simply_count_on(tiny):
         embedded = language.model.get_input_embeddings()(ids)
         got = language.model(inputs_embeds=embedded, position_ids=torch.arange(30)[None]).logits
     rows = min(
-        language.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS)
+        language.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
     )  # what follows has become marks
     assert_close(got[..., :rows], expected[..., :rows])
 
@@ -134,7 +135,7 @@ def test_marks_fit_into_the_table_or_it_grows(tmp_path, spare, tied):
         whole.get_input_embeddings().weight,
         language.model.get_input_embeddings().weight,
     )
-    ids = language.tokenizer.convert_tokens_to_ids(SPECIAL + LEVELS)
+    ids = language.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
     assert (
         len(table) == max(len(before), len(language.tokenizer)) and len(set(ids)) == len(ids) == 127
     )

@@ -22,10 +22,10 @@ from rooms import (
     write_tum,
 )
 
-from leovl_mini.geometry import back_project, project
-from leovl_mini.readers import load_scene, open_capture
-from leovl_mini.readers.load import rescale_intrinsics
-from leovl_mini.scene import CaptureError, Object, Scene
+from leovl_mini.scans import load_scene, open_capture
+from leovl_mini.scans.geometry import back_project, project
+from leovl_mini.scans.load import rescale_intrinsics
+from leovl_mini.scans.scene import InputError, Object, Scene
 
 KINECT = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
 WRITERS = {
@@ -283,7 +283,7 @@ def test_frames_without_depth_are_dropped_and_counted(tmp_path, layout):
 def test_if_every_pose_is_lost_there_is_no_scene(tmp_path):
     path = write_poses_txt(tmp_path / "room", *box_scene(views=3))
     rewrite(path, "poses.txt", lambda rows: rows * np.nan)
-    with pytest.raises(CaptureError, match="none of its 3 frames has a finite pose"):
+    with pytest.raises(InputError, match="none of its 3 frames has a finite pose"):
         load_scene(path)
 
 
@@ -339,7 +339,7 @@ def test_a_wrong_argument_is_a_value_error_that_names_it(tmp_path, argument):
     path = write_poses_txt(tmp_path / "room", *box_scene(views=2))
     with pytest.raises(ValueError, match=next(iter(argument))) as error:
         load_scene(path, **argument)
-    assert not isinstance(error.value, CaptureError)  # the capture is not to blame
+    assert not isinstance(error.value, InputError)  # the capture is not to blame
 
 
 # --- poses.txt

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from leovl_mini.cli import app
-from leovl_mini.samples import sample_room
+from leovl_mini.data.samples import sample_room
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

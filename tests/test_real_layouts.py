@@ -25,11 +25,11 @@ from rooms import (
 )
 from scipy.spatial.transform import Rotation
 
-from leovl_mini.geometry import back_project
-from leovl_mini.readers import load_scene
 from leovl_mini.rooms import export
 from leovl_mini.rooms.export import LAYOUTS as EXPORTED
-from leovl_mini.scene import CaptureError, Object, Scene
+from leovl_mini.scans import load_scene
+from leovl_mini.scans.geometry import back_project
+from leovl_mini.scans.scene import InputError, Object, Scene
 
 
 def as_scene(room: Room, world_from_capture: np.ndarray | None = None) -> Scene:
@@ -357,5 +357,5 @@ def first_line_without(key):
 def test_bad_input_is_one_sentence_that_names_the_file(tmp_path, layout, change, says):
     path = LAYOUTS[layout][0](tmp_path / "scan", *known_scene(layout))
     change(path)
-    with pytest.raises(CaptureError, match=re.escape(says)):
+    with pytest.raises(InputError, match=re.escape(says)):
         load_scene(path)

@@ -15,8 +15,7 @@ from random_inputs import devices, random_patches, to_device
 from sklearn.cluster import KMeans
 from torch.testing import assert_close
 
-from leovl_mini.geometry import Patches, lift, patch_segments
-from leovl_mini.positions import height_rope, sine_encoding
+from leovl_mini.perception.lift import Patches, lift, patch_segments
 from leovl_mini.rooms import make_room, render
 from leovl_mini.tokens import (
     REPRESENTATIONS,
@@ -27,6 +26,7 @@ from leovl_mini.tokens import (
     VoxelTokens,
     representation,
 )
+from leovl_mini.tokens.positions import height_rope, sine_encoding
 from leovl_mini.tokens.proxies import allocate, breadth_first, kmeans
 from leovl_mini.tokens.voxels import farthest_points, voxelise
 

@@ -8,14 +8,21 @@ import torch
 from typer.testing import CliRunner
 
 from leovl_mini import cli_rivals
-from leovl_mini.checkpoints import load_weights, notes, save_weights
-from leovl_mini.data import FeatureCache, make_cache
-from leovl_mini.examples import load_examples
-from leovl_mini.model import LeoVL
-from leovl_mini.pairs import load_pairs
-from leovl_mini.rivals import RIVALS, measure, prefer, rivals, spread, summarised
-from leovl_mini.rooms import corpus
-from leovl_mini.scene import CaptureError
+from leovl_mini.data.examples import load_examples
+from leovl_mini.experiments.post_training import (
+    COMPARED,
+    compare_methods,
+    measure,
+    spread,
+    summarised,
+)
+from leovl_mini.model.hub import load_weights, notes, save_weights
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.rooms import dataset as corpus
+from leovl_mini.scans.scene import InputError
+from leovl_mini.tokens.cache import FeatureCache, make_cache
+from leovl_mini.train.pairs import load_pairs
+from leovl_mini.train.post_train import run_post_training
 
 METHODS = ("baseline", "sft", "scenedpo")
 
@@ -27,8 +34,8 @@ def made(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "DOMAINS", {d: corpus.DOMAINS[d] for d in ("scannet", "rscan")})
         patch.setattr(corpus, "split_of", lambda number: "test" if number in (3, 5) else "train")
-        corpus.make_corpus(folder / "corpus", rooms=12, views=2, workers=1, pairs=0.8, quiet=True)
-    make_cache(folder / "cache", corpus.Corpus(folder / "corpus"), quiet=True)
+        corpus.make_rooms(folder / "corpus", rooms=12, views=2, workers=1, pairs=0.8, quiet=True)
+    make_cache(folder / "cache", corpus.RoomDataset(folder / "corpus"), quiet=True)
     torch.manual_seed(0)
     save_weights(
         LeoVL("nano", FeatureCache(folder / "cache").options["channels"]),
@@ -40,7 +47,7 @@ def made(tmp_path_factory) -> Path:
 
 def compare(made: Path, out: str, methods=METHODS, **options) -> dict:
     where = made / "corpus", made / "cache", made / "d1.safetensors", made / out
-    return rivals(
+    return compare_methods(
         *where, methods, **{"seeds": 2, "steps": 2, "questions": 6, "quiet": True} | options
     )
 
@@ -102,7 +109,9 @@ def test_nothing_that_is_asked_was_learned_from(made, table):
 
 
 def test_what_is_there_is_not_done_again_and_other_settings_are_refused(made, table, monkeypatch):
-    monkeypatch.setattr("leovl_mini.rivals.prefer", None)  # would fail if it were called
+    monkeypatch.setattr(
+        "leovl_mini.experiments.post_training.run_post_training", None
+    )  # would fail if it were called
     (made / "runs" / "rivals.json").unlink()
     assert json.dumps(compare(made, "runs")) == json.dumps(
         table
@@ -110,9 +119,9 @@ def test_what_is_there_is_not_done_again_and_other_settings_are_refused(made, ta
     assert (made / "runs" / "rivals.json").read_text() == json.dumps(table) + "\n"
     with pytest.raises(FileExistsError, match="other settings"):
         compare(made, "runs", steps=3)
-    with pytest.raises(CaptureError, match="unknown method ppo"):
+    with pytest.raises(InputError, match="unknown method ppo"):
         compare(made, "other", ("ppo",))
-    with pytest.raises(CaptureError, match="no questions of split skewed-train and domain moon"):
+    with pytest.raises(InputError, match="no questions of split skewed-train and domain moon"):
         compare(made, "other", domain="moon")
 
 
@@ -135,17 +144,23 @@ def test_weights_and_curves_of_a_run(made, table):
 def test_a_killed_run_goes_on(made, table, monkeypatch):
     pairs, seen = load_pairs(made / "runs" / "pairs.jsonl"), FeatureCache(made / "cache").scene
     options = {"steps": 3, "held": pairs[:2], "quiet": True}
-    _, unbroken = prefer(
+    _, unbroken = run_post_training(
         made / "d1.safetensors", pairs, seen, made / "unbroken.safetensors", **options
     )
     with monkeypatch.context() as patch:
-        patch.setattr("leovl_mini.rivals.save_weights", lambda *_: 1 / 0)  # killed at the very end
+        patch.setattr(
+            "leovl_mini.train.post_train.save_weights", lambda *_: 1 / 0
+        )  # killed at the very end
         with pytest.raises(ZeroDivisionError):
-            prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options)
+            run_post_training(
+                made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options
+            )
     assert (made / "killed.checkpoint").exists()
-    with pytest.raises(CaptureError, match="is of another run"):
-        prefer(made / "d1.safetensors", pairs, seen, made / "killed.safetensors", "grpo", **options)
-    _, resumed = prefer(
+    with pytest.raises(InputError, match="is of another run"):
+        run_post_training(
+            made / "d1.safetensors", pairs, seen, made / "killed.safetensors", "grpo", **options
+        )
+    _, resumed = run_post_training(
         made / "d1.safetensors", pairs, seen, made / "killed.safetensors", **options
     )
     curves = [[{**row, "minutes": 0} for row in run["dynamics"]] for run in (unbroken, resumed)]
@@ -154,13 +169,13 @@ def test_a_killed_run_goes_on(made, table, monkeypatch):
 
 def test_a_run_without_curves_is_not_continued_by_another_method(made, table, monkeypatch):
     pairs, seen = load_pairs(made / "runs" / "pairs.jsonl"), FeatureCache(made / "cache").scene
-    monkeypatch.setattr("leovl_mini.rivals.save_weights", lambda *_: 1 / 0)
+    monkeypatch.setattr("leovl_mini.train.post_train.save_weights", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        prefer(
+        run_post_training(
             made / "d1.safetensors", pairs, seen, made / "plain.safetensors", steps=1, quiet=True
         )
-    with pytest.raises(CaptureError, match="is of another run .*scenedpo.*, now .*grpo"):
-        prefer(
+    with pytest.raises(InputError, match="is of another run .*scenedpo.*, now .*grpo"):
+        run_post_training(
             made / "d1.safetensors",
             pairs,
             seen,
@@ -201,8 +216,10 @@ def test_wrong_scenes_and_hallucinations_by_hand(made, table, monkeypatch):
         shown.append(scenes)
         return ["Yes."] * len(examples)
 
-    monkeypatch.setattr("leovl_mini.rivals.predict", always_yes)
-    monkeypatch.setattr("leovl_mini.rivals.contrast_log_probs", lambda *_: torch.zeros(3, 0))
+    monkeypatch.setattr("leovl_mini.experiments.post_training.predict", always_yes)
+    monkeypatch.setattr(
+        "leovl_mini.experiments.post_training.contrast_log_probs", lambda *_: torch.zeros(3, 0)
+    )
     values = measure(
         LeoVL("nano", channels=8),
         FeatureCache(made / "cache").scene,
@@ -248,4 +265,4 @@ def test_commands(made, table):
         and "\nPAIRS: " in card
         and '--method "grpo" --steps 1 --rate 0.0005 --beta 0.5 --seed 0`' in card
     )
-    assert "grpo" in RIVALS and notes(made / "one.safetensors")["method"] == "grpo"
+    assert "grpo" in COMPARED and notes(made / "one.safetensors")["method"] == "grpo"

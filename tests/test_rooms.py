@@ -24,11 +24,12 @@ from known_rooms import (
     turn,
 )
 
-from leovl_mini.readers import load_scene
+from leovl_mini.data.samples import DEFAULT_ROOM, SAMPLES, sample_room, samples_folder
 from leovl_mini.rooms import export, make_room, render
+from leovl_mini.rooms.export import export_samples
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, OPENABLE, PATTERNED, SMALL
 from leovl_mini.rooms.layout import HELD_OUT, KINDS, rearrange
-from leovl_mini.samples import DEFAULT_ROOM, SAMPLES, export_samples, sample_room, samples_folder
+from leovl_mini.scans import load_scene
 
 AGAINST_WALL = (
     "bed nightstand cabinet bookshelf sofa desk sink bathtub toilet fridge stove".split()

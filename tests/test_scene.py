@@ -9,7 +9,14 @@ from hypothesis.extra.numpy import arrays
 from rooms import moved
 from scipy.spatial.transform import Rotation
 
-from leovl_mini.scene import CaptureError, Object, Scene, check_intrinsics, check_pose, clean_depth
+from leovl_mini.scans.scene import (
+    InputError,
+    Object,
+    Scene,
+    check_intrinsics,
+    check_pose,
+    clean_depth,
+)
 
 K = np.array([[50.0, 0, 31.5], [0, 52, 23.5], [0, 0, 1]])
 SIZE = 48, 64  # height, width
@@ -79,7 +86,7 @@ def test_a_good_camera_matrix_comes_back_as_3x3_float32(matrix):
     ],
 )
 def test_a_bad_camera_matrix_is_refused(matrix, message):
-    with pytest.raises(CaptureError, match=rf"^K\.txt: .*{message}"):
+    with pytest.raises(InputError, match=rf"^K\.txt: .*{message}"):
         check_intrinsics(matrix, SIZE, "K.txt")
 
 
@@ -114,7 +121,7 @@ def test_any_rotation_with_a_little_noise_becomes_rigid_and_stays_where_it_was(r
     ],
 )
 def test_a_pose_that_is_not_rigid_is_refused(pose, message):
-    with pytest.raises(CaptureError, match=f"^frame 7: .*{message}"):
+    with pytest.raises(InputError, match=f"^frame 7: .*{message}"):
         check_pose(pose, "frame 7")
 
 

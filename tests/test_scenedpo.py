@@ -10,19 +10,19 @@ from random_inputs import devices, random_tokens
 from torch import Tensor
 from torch.testing import assert_close
 
-from leovl_mini.checkpoints import restore
-from leovl_mini.contrasts import contrasts, edit_outcomes, hallucination
-from leovl_mini.data import SceneInput
-from leovl_mini.examples import Example
-from leovl_mini.grpo import advantages, answer_text, grpo_loss, own_answers, sample
-from leovl_mini.lora import add_lora
-from leovl_mini.model import LeoVL
-from leovl_mini.pairs import Pair
-from leovl_mini.prompts import encode
-from leovl_mini.rivals import METHODS, post_train
-from leovl_mini.scenedpo import (
+from leovl_mini.data.examples import Example
+from leovl_mini.evaluate.preferences import edit_outcomes, hallucination, preference_metrics
+from leovl_mini.model.hub import restore
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.model.lora import add_lora
+from leovl_mini.model.prompts import encode
+from leovl_mini.tokens.base import SceneInput
+from leovl_mini.train.grpo import advantages, answer_text, grpo_loss, on_policy_answers, sample
+from leovl_mini.train.pairs import Pair
+from leovl_mini.train.post_train import METHODS, post_train
+from leovl_mini.train.scenedpo import (
     PairBatch,
-    PairLessons,
+    PairDataset,
     Reference,
     pair_log_probs,
     preference_loss,
@@ -101,7 +101,7 @@ PAIRS = [
 
 def whole(model: LeoVL, pairs=PAIRS, **options) -> PairBatch:
     """Pairs as a batch without augmentation."""
-    return PairLessons(model, seen, pairs, turn=False, plain=1.0, **options).collect(
+    return PairDataset(model, seen, pairs, turn=False, plain=1.0, **options).collect(
         pairs, [np.random.default_rng(0)] * len(pairs)
     )
 
@@ -347,7 +347,7 @@ def test_with_lora_the_reference_is_the_merged_model_with_its_fresh_adapter_off(
 
 
 def test_a_remembered_reference_is_the_one_computed_on_the_fly(model):
-    unchanged = PairLessons(model, seen, PAIRS, rooms=3, turn=False, plain=1.0)
+    unchanged = PairDataset(model, seen, PAIRS, rooms=3, turn=False, plain=1.0)
     remembered, fresh = Reference(model), Reference(model)
     moved_weights(model)
     for step in range(4):  # the fourth step has met all pairs before
@@ -362,7 +362,7 @@ def test_a_remembered_reference_is_the_one_computed_on_the_fly(model):
 
 @pytest.mark.parametrize("options", [{"turn": True, "plain": 1.0}, {"turn": False, "plain": 0.3}])
 def test_augmented_pairs_are_not_remembered(model, options):
-    reference, lessons = Reference(model), PairLessons(model, seen, PAIRS, rooms=3, **options)
+    reference, lessons = Reference(model), PairDataset(model, seen, PAIRS, rooms=3, **options)
     reference(lessons.batch(0))
     assert lessons.batch(0).numbers is None and not reference.known
 
@@ -391,7 +391,7 @@ def test_a_batch_holds_the_right_scenes_and_then_the_wrong_ones(model):
 
 
 def test_batches_depend_on_seed_and_step_alone_and_parts_make_the_whole(model):
-    first, again, other = (PairLessons(model, seen, PAIRS, rooms=3, seed=s) for s in (0, 0, 1))
+    first, again, other = (PairDataset(model, seen, PAIRS, rooms=3, seed=s) for s in (0, 0, 1))
     first.batch(4)
     a, b = first.batch(1), again.batch(1)
     assert a.turns == b.turns and a.seed == b.seed and all(map(torch.equal, centers(a), centers(b)))
@@ -407,7 +407,7 @@ def test_batches_depend_on_seed_and_step_alone_and_parts_make_the_whole(model):
     epoch = [
         e.id
         for step in range(5)
-        for e in PairLessons(model, seen, PAIRS, rooms=2).batch(step).examples
+        for e in PairDataset(model, seen, PAIRS, rooms=2).batch(step).examples
     ]
     assert (
         sorted(epoch[:5])
@@ -421,7 +421,7 @@ def centers(batch: PairBatch) -> list[Tensor]:
 
 
 def test_both_scenes_and_all_coordinates_turn_together(model):
-    lessons, turned = PairLessons(model, seen, PAIRS[3:4], rooms=1, plain=1.0), set()
+    lessons, turned = PairDataset(model, seen, PAIRS[3:4], rooms=1, plain=1.0), set()
     for step in range(12):
         batch = lessons.batch(step)
         right, wrong = (c[0, :2] for c in centers(batch))
@@ -456,7 +456,7 @@ def rotated(point: Tensor, quarters: int) -> Tensor:
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path, method, monkeypatch):
     def run(file, interrupt_at=None):
         model, steps = LeoVL("nano", channels=8, seed=3), []
-        real = PairLessons.batch
+        real = PairDataset.batch
 
         def batch(self, step, part=0, parts=1):
             if step == interrupt_at:
@@ -465,7 +465,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, method, monkeypatch):
             return real(self, step, part, parts)
 
         with monkeypatch.context() as patch:
-            patch.setattr(PairLessons, "batch", batch)
+            patch.setattr(PairDataset, "batch", batch)
             losses = post_train(
                 model,
                 PAIRS,
@@ -528,7 +528,7 @@ def test_scenedpo_widens_both_contrasts_and_sft_does_not_look(model):
     ]
     options = {"rate": 3e-3, "rooms": 2, "augment": False, "quiet": True, "warmup": 2}
     post_train(model, pairs, seen, "scenedpo", 40, beta_a=1.0, beta_s=1.0, **options)
-    after = contrasts(model, pairs, seen)["edit"]
+    after = preference_metrics(model, pairs, seen)["edit"]
     assert after["answer"] == after["scene"] == 1 and after["gap"] > 0.5
 
 
@@ -620,7 +620,7 @@ def test_advantages_compare_within_the_group():
 
 def fixed_samples(model: LeoVL, monkeypatch, *answers: str):
     turns = [encode(PAIRS[1].example, model.tokenizer, answer=a) for a in answers]
-    monkeypatch.setattr("leovl_mini.grpo.sample", lambda *_: [turns])
+    monkeypatch.setattr("leovl_mini.train.grpo.sample", lambda *_: [turns])
     return turns
 
 
@@ -659,7 +659,7 @@ def test_a_group_that_is_all_right_or_all_wrong_teaches_nothing(model, monkeypat
 
 def test_contrasts_compare_log_probs_per_type(model):
     columns = pair_log_probs(model, whole(model)).detach()
-    found = contrasts(model, PAIRS, seen, size=2)
+    found = preference_metrics(model, PAIRS, seen, size=2)
     assert {t: row["pairs"] for t, row in found.items()} == {
         "edit": 1,
         "presupposition": 1,
@@ -711,12 +711,15 @@ def test_hallucinations_are_yes_where_nothing_is():
 
 def test_own_answers_are_greedy_and_then_sampled(model):
     examples = [p.example for p in PAIRS[:2]]
-    greedy, more = own_answers(model, seen, examples), own_answers(model, seen, examples, samples=2)
+    greedy, more = (
+        on_policy_answers(model, seen, examples),
+        on_policy_answers(model, seen, examples, samples=2),
+    )
     assert (
         {k: v[:1] for k, v in more.items()}
         == greedy
         == {e.id: [model.answers(seen("7").tokens, [e], 16)[0]] for e in examples}
     )
-    assert all(len(v) == 3 for v in more.values()) and more == own_answers(
+    assert all(len(v) == 3 for v in more.values()) and more == on_policy_answers(
         model, seen, examples, samples=2
     )

@@ -10,11 +10,11 @@ import torch
 from rooms import ROOM, back_projected, box_scene
 from torch.testing import assert_close
 
-from leovl_mini.geometry import scene_points
-from leovl_mini.readers import load_scene
+from leovl_mini.perception.segments import find, keys_of, masks, segment, segment_quality
 from leovl_mini.rooms import DOMAINS, domain_room, record
-from leovl_mini.scene import Scene
-from leovl_mini.segments import find, keys_of, masks, segment, segment_quality
+from leovl_mini.scans import load_scene
+from leovl_mini.scans.geometry import scene_points
+from leovl_mini.scans.scene import Scene
 
 BOXES = np.array([[[1.2, 2.2, 0], [2.0, 3.0, 0.7]], [[2.5, 1.5, 0], [3.1, 2.1, 0.5]]])
 SHARE = 0.95  # of a face's inner pixels that one segment has to hold

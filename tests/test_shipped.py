@@ -8,14 +8,14 @@ import json
 
 import pytest
 
-from leovl_mini.checkpoints import load_weights, notes, shipped
-from leovl_mini.data import FeatureCache
-from leovl_mini.evaluate import material, predict, scenes_for, summarise
-from leovl_mini.examples import load_examples
-from leovl_mini.rivals import RIVALS
-from leovl_mini.rooms.corpus import split_of
-from leovl_mini.samples import is_bundled, samples_folder
-from leovl_mini.weights import file_sha256
+from leovl_mini.data.examples import load_examples
+from leovl_mini.data.files import file_sha256
+from leovl_mini.data.samples import is_bundled, samples_folder
+from leovl_mini.evaluate.run import load_eval_data, predict, scenes_for, summarise
+from leovl_mini.experiments.post_training import COMPARED
+from leovl_mini.model.hub import load_weights, notes, shipped
+from leovl_mini.rooms.dataset import split_of
+from leovl_mini.tokens.cache import FeatureCache
 
 NAMES = ("nano-symbolic", "nano", "nano-d1", "nano-scenedpo")
 
@@ -127,7 +127,7 @@ def test_the_curves_belong_to_the_weights():
 
 def test_the_comparison_is_whole_and_belongs_to_the_weights():
     table = json.loads((samples_folder() / "tables" / "rivals.json").read_text())
-    assert set(table["results"]) == set(RIVALS) and table["start"] == "nano-d1.safetensors"
+    assert set(table["results"]) == set(COMPARED) and table["start"] == "nano-d1.safetensors"
     for method, row in table["results"].items():
         seeds = 1 if method == "baseline" else 3
         assert all(len(m["seeds"]) == seeds for m in row["measures"].values()) and len(
@@ -155,7 +155,7 @@ def test_the_sample_is_whole_and_keeps_bundled_rooms_out():
 
 
 def test_the_shipped_model_looks_at_rooms_it_never_learned():
-    seen, examples, learned, world = material()
+    seen, examples, learned, world = load_eval_data()
     asked = [e for e in examples if e.kind in ("colour", "pattern", "existence", "coordinates")]
     rooms = {e.scene for e in asked}
     assert len(rooms) == 8 and rooms.isdisjoint({e.scene for e in learned})

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from leovl_mini.perception import load_encoder
-from leovl_mini.positions import height_rope
-from leovl_mini.rooms.render import intrinsics, shoot
-from leovl_mini.stacks import (
+from leovl_mini.experiments.height import (
     SIZE,
     VOXEL,
     answers,
@@ -24,6 +21,9 @@ from leovl_mini.stacks import (
     table,
     tokens,
 )
+from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.rooms.render import intrinsics, shoot
+from leovl_mini.tokens.positions import height_rope
 
 N = 12
 

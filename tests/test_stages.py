@@ -12,18 +12,19 @@ from random_inputs import random_tokens
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from leovl_mini.checkpoints import load_weights, notes, restore, shipped
 from leovl_mini.cli import app
-from leovl_mini.data import FeatureCache
-from leovl_mini.evaluate import material
-from leovl_mini.examples import Example, load_examples
-from leovl_mini.lists import LISTS
-from leovl_mini.model import LeoVL
-from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.scene import CaptureError
-from leovl_mini.stages import Progress, scorer, symbolic, taught, tune
-from leovl_mini.training import train_steps
-from leovl_mini.weights import file_sha256
+from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.files import file_sha256
+from leovl_mini.evaluate.run import load_eval_data
+from leovl_mini.model.hub import load_weights, notes, restore, shipped
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.rooms.dataset import RoomDataset, make_rooms
+from leovl_mini.rooms.lists import LISTS
+from leovl_mini.scans.scene import InputError
+from leovl_mini.tokens.cache import FeatureCache
+from leovl_mini.train.curriculum import symbolic, taught, tune
+from leovl_mini.train.loop import train_steps
+from leovl_mini.train.runlog import RunLog, scorer
 
 
 def run(*arguments: object) -> str:
@@ -38,7 +39,7 @@ def made(tmp_path_factory) -> Path:
     learns from.
     """
     folder = tmp_path_factory.mktemp("course")
-    make_corpus(folder / "corpus", rooms=8, views=2, workers=1, pairs=0.0, quiet=True)
+    make_rooms(folder / "corpus", rooms=8, views=2, workers=1, pairs=0.0, quiet=True)
     run("train", "layouts", "--out", folder / "layouts", "--rooms", 40, "--workers", 1)
     run("train", "features", folder / "corpus", "--out", folder / "cache", "--device", "cpu")
     return folder
@@ -64,7 +65,7 @@ def test_from_words_to_pictures_to_scores(made):
     )
     words = load_weights(made / "words.weights.safetensors")
     assert not torch.equal(words.projector[1].weight, load_weights(weights).projector[1].weight)
-    material = [
+    load_eval_data = [
         "--corpus",
         made / "corpus",
         "--cache",
@@ -74,7 +75,7 @@ def test_from_words_to_pictures_to_scores(made):
         "--rooms",
         2,
     ]
-    run("evaluate", weights, *material, "--write", made / "scores.json")
+    run("evaluate", weights, *load_eval_data, "--write", made / "scores.json")
     scores = json.loads((made / "scores.json").read_text())
     assert scores["trained"]["steps"] == "2" and set(scores["results"]["scene"]) == set(
         scores["results"]["wrong scene"]
@@ -146,7 +147,7 @@ def test_on_paper_twice_as_many_rooms_have_lists_as_in_sight_and_a_start_knows_t
         crowds.append(lessons.crowd)
         return {}
 
-    monkeypatch.setattr("leovl_mini.stages.timed", noted)
+    monkeypatch.setattr("leovl_mini.train.curriculum.run_stage", noted)
     symbolic(made / "layouts", made / "paper.safetensors", watch=0)
     symbolic(made / "layouts", made / "paper.safetensors", watch=0, start=shipped("nano-symbolic"))
     tune(made / "corpus", made / "cache", made / "sight.safetensors", align=0, watch=0)
@@ -167,7 +168,7 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
 
         return train_steps(model, lessons, steps, noted, **options)
 
-    monkeypatch.setattr("leovl_mini.stages.train_steps", spy)
+    monkeypatch.setattr("leovl_mini.train.curriculum.train_steps", spy)
     start = [
         "train",
         "tune",
@@ -235,7 +236,7 @@ def test_the_tokenizer_can_be_made_again(made):
 
 
 def test_bundled_rooms_stay_unseen(made):
-    rooms = Corpus(made / "corpus")
+    rooms = RoomDataset(made / "corpus")
     left_out = {e.scene for e in rooms.examples("train")} - {
         e.scene for e in taught(rooms, "train")
     }
@@ -243,20 +244,22 @@ def test_bundled_rooms_stay_unseen(made):
         rooms, "train"
     )
     scored = {
-        e.scene for e in material(made / "corpus", made / "cache", "train")[1]
+        e.scene for e in load_eval_data(made / "corpus", made / "cache", "train")[1]
     }  # as rooms that were learned from
     assert scored == {e.scene for e in taught(rooms, "train")}
 
 
 def test_curves_are_written_and_go_on_after_an_interruption(made, monkeypatch):
-    file, watch = made / "curve.safetensors", Progress.watch
+    file, watch = made / "curve.safetensors", RunLog.watch
 
     def interrupted(progress, model, step):
         watch(progress, model, step)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("leovl_mini.stages.train_steps", functools.partial(train_steps, every=1))
-    monkeypatch.setattr(Progress, "watch", interrupted)
+    monkeypatch.setattr(
+        "leovl_mini.train.curriculum.train_steps", functools.partial(train_steps, every=1)
+    )
+    monkeypatch.setattr(RunLog, "watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         symbolic(made / "layouts", file, 3, quiet=True, watch=4)
     before = json.loads((made / "curve.progress.json").read_text())
@@ -268,7 +271,7 @@ def test_curves_are_written_and_go_on_after_an_interruption(made, monkeypatch):
     } <= set(before["scores"][0])
     told = []
     monkeypatch.setattr(
-        Progress,
+        RunLog,
         "watch",
         lambda progress, model, step: (told.append(step), watch(progress, model, step)),
     )
@@ -307,21 +310,21 @@ def test_the_first_stage_goes_on_from_a_checkpoint(made):
     (old / "train.jsonl").write_text(
         "\n".join(line for line in told if json.loads(line)["task"] == "qa")
     )
-    with pytest.raises(CaptureError, match="holds no texts; make new layouts"):
+    with pytest.raises(InputError, match="holds no texts; make new layouts"):
         symbolic(old, made / "none.safetensors", 1, texts=0.5)
-    with pytest.raises(CaptureError, match="is no checkpoint, or damaged"):
+    with pytest.raises(InputError, match="is no checkpoint, or damaged"):
         symbolic(made / "layouts", made / "none.safetensors", 1, start=made / "text.safetensors")
 
 
 def test_scores_of_unseen_rooms_are_part_of_the_curves(tmp_path):
     example = Example("a", "room", "qa", "colour", "Which colour?", ["red"])
     model, scene = LeoVL("nano", 8), random_tokens(4, 8)
-    progress = Progress(
+    progress = RunLog(
         tmp_path / "p.json", scorer([example], lambda name: scene), {"command": "train"}
     )
     for step in (200, 400):
         progress.watch(model, step)
-    again = Progress(
+    again = RunLog(
         tmp_path / "p.json", scorer([example], lambda name: scene), {"command": "train"}
     )  # resumed at 200
     again.watch(model, 400)
@@ -347,7 +350,7 @@ def test_a_run_is_not_continued_by_another_command(made):
     )
     before = {f: f.read_bytes() for f in made.glob("mine.*")}
     with pytest.raises(
-        CaptureError,
+        InputError,
         match="mine.progress.json is of another run .* --seed 0, now .* --blind.* --out",
     ):
         tune(

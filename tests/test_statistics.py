@@ -5,13 +5,13 @@ room of a corpus.
 import pytest
 import torch
 
-from leovl_mini.perception import load_encoder
-from leovl_mini.pipeline import run
-from leovl_mini.readers import load_scene
-from leovl_mini.rooms.corpus import make_corpus, split_of
-from leovl_mini.samples import sample_room
+from leovl_mini.data.samples import sample_room
+from leovl_mini.experiments.token_counts import corpus_statistics, count_tokens, map_size
+from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.rooms.dataset import make_rooms, split_of
+from leovl_mini.scans import load_scene
 from leovl_mini.tokens import CondensedGrid
-from leovl_mini.tokens.statistics import corpus_statistics, count_tokens, map_size
+from leovl_mini.tokens.pipeline import run
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_map_size_is_the_encoders(encoder, size):
 
 
 def test_corpus_rows(tmp_path):
-    make_corpus(
+    make_rooms(
         tmp_path / "corpus", rooms=4, views=2, workers=1, pairs=1.0, quiet=True
     )  # each room with edited copies
     rows = list(corpus_statistics(tmp_path / "corpus", rooms=99))

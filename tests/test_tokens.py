@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from random_inputs import devices, patches_at, random_patches, to_device
 from torch.testing import assert_close
 
-from leovl_mini.geometry import Patches
+from leovl_mini.perception.lift import Patches
 from leovl_mini.tokens import CondensedGrid, group_mean, voxelise
-from leovl_mini.tokens.pooling import unique_cells
+from leovl_mini.tokens.base import unique_cells
 
 SIZE = 0.25
 WAVELENGTHS = np.geomspace(0.5, 64, 4)  # of the 8 channels of random_patches

@@ -12,47 +12,45 @@ import torch
 from random_inputs import devices, random_tokens
 from torch.testing import assert_close
 
-from leovl_mini.checkpoints import restore
-from leovl_mini.data import FeatureCache, SceneInput, make_cache, perceive, shown_objects
-from leovl_mini.examples import TASKS, Example, load_examples
-from leovl_mini.geometry import Patches
-from leovl_mini.language import AHEAD, POSE, SPOT
-from leovl_mini.lessons import (
-    Lessons,
-    chosen,
-    moved,
-    shortest,
+from leovl_mini.data.examples import TASKS, Example, load_examples
+from leovl_mini.data.samples import sample_room, samples_folder
+from leovl_mini.model.hub import restore
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.model.prompts import AHEAD, POSE, SPOT, Turn, encode, question_text
+from leovl_mini.model.symbols import (
+    WORDS,
+    Symbols,
+    Vocabulary,
+    objects_as_symbols,
+    simulate_grid,
+    tokens_as_symbols,
+)
+from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.perception.lift import Patches
+from leovl_mini.rooms.dataset import RoomDataset, make_rooms
+from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
+from leovl_mini.rooms.lists import LISTS
+from leovl_mini.rooms.questions import plural
+from leovl_mini.scans.scene import InputError, Object
+from leovl_mini.tokens import SceneTokens, representation
+from leovl_mini.tokens.base import SceneInput
+from leovl_mini.tokens.cache import FeatureCache, make_cache
+from leovl_mini.tokens.pipeline import perceive, shown_objects
+from leovl_mini.train.augment import (
+    select,
+    short_phrasing,
     turned_example,
     turned_object,
     turned_tokens,
     with_supports,
 )
-from leovl_mini.lists import LISTS
-from leovl_mini.model import LeoVL
-from leovl_mini.perception import load_encoder
-from leovl_mini.prompts import Turn, encode, question_text
-from leovl_mini.rooms.corpus import Corpus, make_corpus
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.questions import plural
-from leovl_mini.samples import sample_room, samples_folder
-from leovl_mini.scene import CaptureError, Object
-from leovl_mini.symbolic import (
-    WORDS,
-    Symbols,
-    Vocabulary,
-    objects_as_symbols,
-    on_paper,
-    tokens_as_symbols,
-)
-from leovl_mini.tokens import SceneTokens, representation
-from leovl_mini.training import (
+from leovl_mini.train.batches import SceneQADataset, to_device
+from leovl_mini.train.loop import learning_rate, optimizers_of, train_steps
+from leovl_mini.train.losses import (
     alignment_loss,
     answer_loss,
-    learning_rate,
-    optimizers_of,
     place_loss,
     symbolic_loss,
-    train_steps,
     tuning_loss,
 )
 
@@ -84,14 +82,14 @@ def fake_scene(name: str) -> SceneInput:
     )
 
 
-def lessons(model: LeoVL, **options) -> Lessons:
+def lessons(model: LeoVL, **options) -> SceneQADataset:
     names = ("scannet_2", "rscan_3", "multiscan_1")
     examples = [
         dataclasses.replace(e, scene=name, id=f"{name}/{e.id}")
         for name in names
         for e in room_examples(name)
     ]
-    return Lessons(model, fake_scene, examples, **{"rooms": 2, "budget": 90, **options})
+    return SceneQADataset(model, fake_scene, examples, **{"rooms": 2, "budget": 90, **options})
 
 
 # -- prompts ---------------------------------------------------------------------------------------
@@ -124,11 +122,11 @@ def test_places_stand_where_their_tokens_stand(model):
         for i, point in turn.places.items()
     }
     assert named[POSE] == (1.0, 2.0, 0.0) and np.allclose(named[AHEAD], (1.0, 3.0, 0.0))
-    chosen = encode(
+    select = encode(
         Example("", "", "object captioning", "", "What?", ["a"], spot=[1.0, 0.0, 0.5]),
         model.tokenizer,
     )
-    assert [model.tokenizer.convert_ids_to_tokens(chosen.ids[i]) for i in chosen.places] == [SPOT]
+    assert [model.tokenizer.convert_ids_to_tokens(select.ids[i]) for i in select.places] == [SPOT]
 
 
 def test_earlier_turns_are_read_but_not_learned(model):
@@ -272,15 +270,15 @@ def test_turning_the_room_turns_coordinates_and_poses():
     for quarters, answer in enumerate(
         ["x 1.5, y -0.5", "x 0.5, y 1.5", "x -1.5, y 0.5", "x -0.5, y -1.5"]
     ):
-        turned, moved = turned_example(asked, quarters), turned_object(item, quarters)
+        turned, to_device = turned_example(asked, quarters), turned_object(item, quarters)
         assert turned.answers == [answer]
-        assert np.allclose(turned.position[:2], moved.center[:2]) and math.isclose(
+        assert np.allclose(turned.position[:2], to_device.center[:2]) and math.isclose(
             turned.heading, quarters * math.pi / 2
         )
         tokens = SceneTokens(
             torch.zeros(1, 2), torch.tensor([item.center]), torch.zeros(0, dtype=torch.long)
         )
-        assert_close(turned_tokens(tokens, quarters).centers[0], torch.tensor(moved.center))
+        assert_close(turned_tokens(tokens, quarters).centers[0], torch.tensor(to_device.center))
     assert turned_example(
         Example("", "", "qa", "coordinates", "", ["x 0.0, y 0.5"]), 1
     ).answers == ["x -0.5, y 0.0"]
@@ -366,8 +364,8 @@ def test_shown_objects_are_those_with_the_most_patches():
 @devices
 def test_tokens_are_chosen_and_turned_where_they_lie(device):
     tokens, kept = random_tokens(6, 8), torch.tensor([True, False, True, True, False, True])
-    here = chosen(turned_tokens(tokens, 1), kept)
-    there = chosen(turned_tokens(moved(tokens, torch.device(device)), 1), kept)
+    here = select(turned_tokens(tokens, 1), kept)
+    there = select(turned_tokens(to_device(tokens, torch.device(device)), 1), kept)
     assert there.centers.device.type == torch.device(device).type
     assert_close(there.centers.cpu(), here.centers)
     assert_close(there.features.cpu(), here.features)
@@ -378,7 +376,7 @@ def test_everyday_words_ask_the_same(model):
     everything else stays.
     """
     for example in room_examples():
-        short = shortest(example)
+        short = short_phrasing(example)
         assert short.answers == example.answers and short.derivation == example.derivation
         if example.kind == "existence":
             assert short.question == f"Is there {example.derivation['slots']['a_thing']}?"
@@ -486,7 +484,7 @@ def test_a_share_of_the_rooms_is_asked_for_lists(model):
     )
 
 
-def paper_rooms(some: Lessons, steps: int) -> list[tuple[bool, list[Turn]]]:
+def paper_rooms(some: SceneQADataset, steps: int) -> list[tuple[bool, list[Turn]]]:
     """For every room whether it has one token per thing, and its turns."""
     counts = {len(fake_scene(name)) for name in some.names}
     return [
@@ -525,8 +523,8 @@ def test_half_of_the_rooms_on_paper_have_one_token_per_thing(model):
 
 
 def test_a_grid_on_paper_leaves_words_for_questions(model, monkeypatch):
-    seen = on_paper(room_objects(), np.random.default_rng(0))
-    monkeypatch.setattr("leovl_mini.lessons.on_paper", lambda *_: seen)
+    seen = simulate_grid(room_objects(), np.random.default_rng(0))
+    monkeypatch.setattr("leovl_mini.train.batches.simulate_grid", lambda *_: seen)
     for budget, fits in ((len(seen) + 64, True), (len(seen) + 63, False)):
         batches = map(lessons(model, kind="objects", budget=budget).batch, range(20))
         rooms = [
@@ -615,7 +613,7 @@ def test_a_grid_on_paper_shows_each_object_where_it_stands(model):
     mug = Object(2, "mug", (1.0, 2.1, 0.7), (0.1, 0.1, 0.1), 0.3, {"colour": "red", "on": "1"})
     vocabulary, sizes = Vocabulary(model.tokenizer), set()
     for seed in range(20):
-        seen = on_paper([bed, mug], np.random.default_rng(seed))
+        seen = simulate_grid([bed, mug], np.random.default_rng(seed))
         cells = (seen.tokens.centers[:, :2] / 0.25 - 0.5).round()
         assert_close(seen.tokens.centers[:, :2], (cells + 0.5) * 0.25)
         assert len(cells.unique(dim=0)) == len(seen)  # a cell is one token, whatever it shows
@@ -661,7 +659,7 @@ def test_a_grid_on_paper_is_as_dense_as_a_grid():
     rooms = [cache.scene(name) for name in cache.file_of]
     real, paper = (
         np.mean([counted(seen) for seen in some], 0)
-        for some in (rooms, [on_paper(r.objects, rng) for r in rooms])
+        for some in (rooms, [simulate_grid(r.objects, rng) for r in rooms])
     )
     assert (np.abs(paper / real - 1) < 0.25).all(), (real, paper)
 
@@ -812,7 +810,7 @@ def test_a_run_with_another_optimiser_is_not_continued(tmp_path):
     for muon in (False, True):
         options = {"checkpoint": tmp_path / f"{muon}.safetensors", "quiet": True}
         train_steps(model, lessons(model, rooms=1, budget=40), 1, answer_loss, muon=muon, **options)
-        with pytest.raises(CaptureError, match="another optimiser"):
+        with pytest.raises(InputError, match="another optimiser"):
             train_steps(
                 model, lessons(model, rooms=1, budget=40), 2, answer_loss, muon=not muon, **options
             )
@@ -888,10 +886,10 @@ def test_alignment_is_lowest_where_tokens_say_their_words(model, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Corpus:
+def corpus(tmp_path_factory) -> RoomDataset:
     folder = tmp_path_factory.mktemp("made") / "corpus"
-    make_corpus(folder, rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
-    return Corpus(folder)
+    make_rooms(folder, rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
+    return RoomDataset(folder)
 
 
 @pytest.mark.parametrize("tokens", ["grid", "voxels"])
@@ -937,11 +935,11 @@ def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):
 
 
 def test_what_is_missing_or_damaged_is_said(corpus, tmp_path):
-    with pytest.raises(CaptureError, match="no feature cache"):
+    with pytest.raises(InputError, match="no feature cache"):
         FeatureCache(tmp_path)
     make_cache(tmp_path / "cache", corpus, quiet=True)
     cache = FeatureCache(tmp_path / "cache")
-    with pytest.raises(CaptureError, match="no scene 'attic'"):
+    with pytest.raises(InputError, match="no scene 'attic'"):
         cache.scene("attic")
     file = next((tmp_path / "cache").glob("*.safetensors"))
     data = bytearray(file.read_bytes())

@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from leovl_mini import language
+from leovl_mini.model import language
 
 
 def plain_tokenizer() -> PreTrainedTokenizerFast:

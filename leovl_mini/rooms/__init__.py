@@ -2,7 +2,7 @@
 and questions on them.
 """
 
-from leovl_mini.rooms.domains import DOMAINS, domain_room, record
+from leovl_mini.rooms.cameras import DOMAINS, domain_room, record
 from leovl_mini.rooms.export import export
 from leovl_mini.rooms.layout import make_room
 from leovl_mini.rooms.render import render

@@ -7,16 +7,39 @@ import dataclasses
 
 import numpy as np
 
-from leovl_mini.examples import Example
-from leovl_mini.rooms.domains import expose
-from leovl_mini.rooms.facts import World
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms.cameras import expose
+from leovl_mini.rooms.facts import SceneGraph, visible_graph
 from leovl_mini.rooms.furniture import COLOURS, PATTERNS
 from leovl_mini.rooms.layout import HELD_OUT, place_again
 from leovl_mini.rooms.places import MOVABLE
 from leovl_mini.rooms.questions import derive
-from leovl_mini.rooms.recording import look
 from leovl_mini.rooms.room import Room, build, collide, within
-from leovl_mini.scene import RELATIONS, Object, Scene
+from leovl_mini.scans.scene import RELATIONS, Object, Scene
+
+
+def asked_elsewhere(world: SceneGraph, example: Example) -> Example | None:
+    """The same words in another room, about the things that have the same names there; with that
+    room's answers.
+
+    None where a name fits nothing that is in sight there, or several things, or where the answer is
+    unclear; and for questions asked from a spot in the room (``situated``), which has no
+    counterpart elsewhere. ``scene`` is left as it is.
+    """
+    if example.kind == "situated":
+        return None
+    named = {world.refs[o.id]: o.id for o in world.askable}
+    ids = [named.get(name) for name in example.derivation["slots"].values()]
+    return asked_again(
+        world, dataclasses.replace(example, derivation={**example.derivation, "objects": ids})
+    )
+
+
+def named(world: SceneGraph, name: str) -> bool:
+    """Whether "chair" or "red chair" fits anything in a room."""
+    return any(
+        name in (o.category, f"{o.attributes.get('colour')} {o.category}") for o in world.objects
+    )
 
 
 def recolour(room: Room, item: Object, rng: np.random.Generator) -> bool:
@@ -121,7 +144,7 @@ def unrelated(room: Room, example: Example, rng: np.random.Generator) -> Room | 
     return edited if done else None
 
 
-def asked_again(world: World, example: Example) -> Example | None:
+def asked_again(world: SceneGraph, example: Example) -> Example | None:
     """The same words in another world; None where they would mean something else there, or the
     answer is unclear.
     """
@@ -165,12 +188,12 @@ def edit_pairs(
             if edited is None:
                 break
             # before the costly picture: would the answer be as wanted if everything were in sight?
-            in_sight = World(edited.objects, room.areas, {o.id for o in edited.objects})
+            in_sight = SceneGraph(edited.objects, room.areas, {o.id for o in edited.objects})
             expected = asked_again(in_sight, example)
             if expected is None or (expected.answers == example.answers) != (role == "same"):
                 break
             other = expose(edited, domain, K, poses, f"{scene.name}-{role}")
-            again = asked_again(look(other, room.areas), example)
+            again = asked_again(visible_graph(other, room.areas), example)
             if again is None or (again.answers == example.answers) != (role == "same"):
                 break
             scenes.append(other)

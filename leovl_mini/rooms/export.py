@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from leovl_mini.files import new_folder
-from leovl_mini.rooms.layouts import (
+from leovl_mini.data.files import atomic_folder
+from leovl_mini.data.samples import SAMPLES
+from leovl_mini.rooms.formats import (
     arkitscenes,
     multiscan,
     one_camera,
@@ -18,7 +19,32 @@ from leovl_mini.rooms.layouts import (
     save_png,
     scannet,
 )
-from leovl_mini.scene import Scene
+from leovl_mini.scans.scene import Scene
+
+
+def export_samples(folder: Path, views: int = 8) -> None:
+    """Record the bundled rooms and write each with its examples; ``folder`` must be new."""
+    from leovl_mini.data.examples import save_examples
+    from leovl_mini.rooms.cameras import domain_room, record
+    from leovl_mini.rooms.export import export
+    from leovl_mini.rooms.facts import visible_graph
+    from leovl_mini.rooms.recording import examples_of
+
+    with atomic_folder(folder) as partial:
+        for domain, numbers in SAMPLES.items():
+            for number in numbers:
+                room = domain_room(domain, number)
+                scene = record(room, domain, views, f"{domain}_{number}")
+                export(
+                    scene,
+                    partial / scene.name,
+                    extras={"areas": [dataclasses.asdict(a) for a in room.areas]},
+                )
+                save_examples(
+                    examples_of(scene, visible_graph(scene, room.areas), number),
+                    partial / scene.name / "examples.jsonl",
+                )
+
 
 REAL_LAYOUTS = {
     "scannet": scannet,
@@ -26,6 +52,8 @@ REAL_LAYOUTS = {
     "multiscan": multiscan,
     "arkitscenes": arkitscenes,
 }
+
+
 LAYOUTS = ("poses_txt", *REAL_LAYOUTS)
 
 
@@ -44,7 +72,7 @@ def export(
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
     if extras and layout != "poses_txt":
         raise ValueError(f"the {layout} layout has no scene.json to hold extras; use 'poses_txt'")
-    with new_folder(Path(folder)) as partial:
+    with atomic_folder(Path(folder)) as partial:
         if layout == "poses_txt":
             poses_txt(scene, partial, extras or {})
         else:

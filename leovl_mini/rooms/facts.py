@@ -11,11 +11,17 @@ import numpy as np
 
 from leovl_mini.rooms.furniture import LARGE, SMALL
 from leovl_mini.rooms.room import Area, free_floor, gaps
-from leovl_mini.scene import RELATIONS, Object
+from leovl_mini.scans.scene import RELATIONS, Object, Scene
 
 MIN_PIXELS, MIN_FRAMES = 60, 2  # an object is clear if that many pixels show it in that many frames
+
+
 COUNTED = [*LARGE, *SMALL]  # the categories that questions of existence and number are about
+
+
 SECTORS = ("front", "left", "behind", "right")
+
+
 Verdict = tuple[str, float] | None
 
 
@@ -25,7 +31,7 @@ def clear_objects(instances: np.ndarray, count: int) -> set[int]:
     return set(np.flatnonzero((per_frame >= MIN_PIXELS).sum(0) >= MIN_FRAMES).tolist()) - {0}
 
 
-class World:
+class SceneGraph:
     """A room's objects with everything that rules ask for again and again. ``clear`` holds the ids
     that may be asked about.
     """
@@ -98,14 +104,14 @@ class World:
         )
 
 
-def existence(world: World, category: str, colour: str | None = None) -> Verdict:
+def existence(world: SceneGraph, category: str, colour: str | None = None) -> Verdict:
     found = world.matching(category, colour)
     if not found:
         return "no", 1.0
     return ("yes", 1.0) if any(o.id in world.clear for o in found) else None
 
 
-def count(world: World, category: str) -> Verdict:
+def count(world: SceneGraph, category: str) -> Verdict:
     found = world.matching(category)
     return (
         (str(len(found)), 1.0)
@@ -115,7 +121,7 @@ def count(world: World, category: str) -> Verdict:
 
 
 def attribute(name: str):
-    def rule(world: World, item: Object) -> Verdict:
+    def rule(world: SceneGraph, item: Object) -> Verdict:
         return (item.attributes[name], 1.0) if name in item.attributes else None
 
     return rule
@@ -124,14 +130,14 @@ def attribute(name: str):
 def contents(relation: str):
     """The category of the one thing that lies on, under or inside an object."""
 
-    def rule(world: World, host: Object) -> Verdict:
+    def rule(world: SceneGraph, host: Object) -> Verdict:
         held = world.held(host, relation)
         return (held[0].category, 1.0) if len(held) == 1 and held[0].id in world.clear else None
 
     return rule
 
 
-def relation(world: World, a: Object, b: Object) -> Verdict:
+def relation(world: SceneGraph, a: Object, b: Object) -> Verdict:
     """on, under, inside; or beside: on the floor, and at most 0.4 m from a large object."""
     held_by = world.host(a)
     if held_by:
@@ -144,7 +150,7 @@ def relation(world: World, a: Object, b: Object) -> Verdict:
     )
 
 
-def place(world: World, item: Object) -> Verdict:
+def place(world: SceneGraph, item: Object) -> Verdict:
     """Where a thing is: a relation and the name of the object it refers to."""
     held_by, margin = world.host(item), 1.0
     if held_by is None:
@@ -162,7 +168,7 @@ def bearing(position: np.ndarray, heading: float, target: Object) -> float:
     return math.degrees(math.remainder(math.atan2(y, x) - heading, 2 * math.pi))
 
 
-def situated(world: World, position: np.ndarray, heading: float, target: Object) -> Verdict:
+def situated(world: SceneGraph, position: np.ndarray, heading: float, target: Object) -> Verdict:
     """The quarter in which the target lies, as seen from a position; at least 15 degrees from the
     quarter's border.
     """
@@ -173,7 +179,7 @@ def situated(world: World, position: np.ndarray, heading: float, target: Object)
     return (SECTORS[sector % 4], margin) if margin >= 15 and far else None
 
 
-def nearest(world: World, anchor: Object, a: Object, b: Object) -> Verdict:
+def nearest(world: SceneGraph, anchor: Object, a: Object, b: Object) -> Verdict:
     """Which of two is nearer to the anchor, between the closest points; by 0.3 m and by a factor of
     1.3 at least.
     """
@@ -186,17 +192,17 @@ def nearest(world: World, anchor: Object, a: Object, b: Object) -> Verdict:
     )
 
 
-def taller(world: World, a: Object, b: Object) -> Verdict:
+def taller(world: SceneGraph, a: Object, b: Object) -> Verdict:
     high, low = (a, b) if a.size[2] > b.size[2] else (b, a)
     margin = high.size[2] - low.size[2]
     return (world.refs[high.id], margin) if margin >= 0.1 - 1e-9 and world.refs[high.id] else None
 
 
-def height(world: World, item: Object) -> Verdict:
+def height(world: SceneGraph, item: Object) -> Verdict:
     return f"{100 * item.size[2]:.0f}", 1.0
 
 
-def length(world: World, item: Object) -> Verdict:
+def length(world: SceneGraph, item: Object) -> Verdict:
     return f"{100 * max(item.size[:2]):.0f}", 1.0
 
 
@@ -205,16 +211,16 @@ def away_from_rounding(metres: float) -> bool:
     return 0.05 < (10 * metres + 0.5) % 1 < 0.95
 
 
-def distance(world: World, a: Object, b: Object) -> Verdict:
+def distance(world: SceneGraph, a: Object, b: Object) -> Verdict:
     metres = world.gap(a, b)
     return (f"{metres:.1f}", 1.0) if metres >= 0.3 and away_from_rounding(metres) else None
 
 
-def room_size(world: World) -> Verdict:
+def room_size(world: SceneGraph) -> Verdict:
     return f"{sum(a.size[0] * a.size[1] for a in world.areas):.1f}", 1.0
 
 
-def coordinates(world: World, item: Object) -> Verdict:
+def coordinates(world: SceneGraph, item: Object) -> Verdict:
     """The middle of an object, rounded to half a metre; not where 5 cm would change the answer."""
     xy = np.array(item.center[:2])
     rounded = np.round(2 * xy) / 2
@@ -223,14 +229,14 @@ def coordinates(world: World, item: Object) -> Verdict:
     return (f"x {x:.1f}, y {y:.1f}", float(margin)) if margin >= 0.05 else None
 
 
-def stack_order(world: World, a: Object, b: Object) -> Verdict:
+def stack_order(world: SceneGraph, a: Object, b: Object) -> Verdict:
     for upper, lower in ((a, b), (b, a)):
         if world.host(upper) == ("on", lower) and world.refs[upper.id]:
             return world.refs[upper.id], 1.0
     return None
 
 
-def stacked(world: World, a: Object, b: Object) -> Verdict:
+def stacked(world: SceneGraph, a: Object, b: Object) -> Verdict:
     order = stack_order(world, a, b)
     return order and ("yes" if order[0] == world.refs[a.id] else "no", 1.0)
 
@@ -257,3 +263,11 @@ RULES = {
     "stack order": stack_order,
     "stacked": stacked,
 }
+
+
+def visible_graph(scene: Scene, areas: list[Area]) -> SceneGraph:
+    """The world as far as the scene's frames show it: an object needs measured pixels to be asked
+    about.
+    """
+    seen = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0)
+    return SceneGraph(scene.objects, areas, clear_objects(seen, max(o.id for o in scene.objects)))

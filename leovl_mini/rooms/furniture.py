@@ -42,9 +42,12 @@ __all__ = [
     "shelf",
 ]
 
+
 TONES = [
     Paint(colour) for name, colour in COLOURS.items() if name not in ("white", "black")
 ]  # of the books on a shelf
+
+
 DRAWERS = 0.4  # m, width of the drawer block on the right side of a desk
 
 
@@ -398,6 +401,8 @@ LARGE = {
     "fridge": Kind(fridge, (0.75, 0.62, 1.6), (0.9, 0.70, 1.9)),
     "stove": Kind(stove, (0.58, 0.58, 0.84), (0.65, 0.64, 0.94)),
 }
+
+
 PATTERNED = {
     "sofa",
     "armchair",
@@ -411,5 +416,9 @@ PATTERNED = {
     "stool",
     "chair",
 }
+
+
 OPENABLE = ("cabinet", "nightstand", "tv stand", "fridge", "door")
+
+
 PATTERNS, STATES = ("plain", "striped", "checked"), ("open", "closed")

@@ -36,7 +36,7 @@ from leovl_mini.rooms.places import (
     place,
 )
 from leovl_mini.rooms.room import Area, Room, within
-from leovl_mini.scene import RELATIONS, Object
+from leovl_mini.scans.scene import RELATIONS, Object
 
 # room kind: how often, smallest and largest side in metres, and what stands in it (how many of
 # each)
@@ -72,7 +72,11 @@ KINDS = {
         "bathtub, toilet, sink 1-2, cabinet 0-1, stool 0-1, plant 0-2, lamp 0-1",
     ),
 }
+
+
 UNCOLOURED = ("window", "television", "plant")  # what has no one colour of its own
+
+
 AT_WALL = (
     "bed",
     "nightstand",
@@ -87,6 +91,7 @@ AT_WALL = (
     "fridge",
     "stove",
 )
+
 
 # one colour of every category is kept out of ordinary rooms, to test what a model makes of a pair
 # it has never seen

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 Size = tuple[float, float, float]  # width (x), depth (y), height (z) in metres
+
+
 COLOURS = {
     "red": (0.70, 0.13, 0.12),
     "blue": (0.12, 0.27, 0.65),
@@ -32,8 +34,14 @@ WOOD, METAL, PAPER = (
     Paint((0.58, 0.59, 0.61)),
     Paint((0.88, 0.86, 0.80)),
 )
+
+
 LEAF, SOIL, DARK = Paint((0.16, 0.42, 0.15)), Paint((0.25, 0.17, 0.12)), Paint((0.05, 0.05, 0.06))
+
+
 WHITE, TAPE = Paint((0.88, 0.88, 0.87)), Paint((0.80, 0.68, 0.45))
+
+
 GLASS, SCREEN = Paint((0.62, 0.80, 0.93)), Paint((0.07, 0.08, 0.11))
 
 

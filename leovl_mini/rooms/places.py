@@ -24,7 +24,7 @@ from leovl_mini.rooms.room import (
     within,
 )
 from leovl_mini.rooms.small import BASKET_FLOOR
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 FLAT_TOPS = (
     "table",
@@ -36,7 +36,11 @@ FLAT_TOPS = (
     "fridge",
     "stove",
 )  # with the top at the box's top
+
+
 STACKABLE = ("parcel", "book", "radio")
+
+
 MOVABLE = (
     "chair",
     "armchair",
@@ -45,9 +49,14 @@ MOVABLE = (
     "plant",
     *SMALL,
 )  # what may have moved when a room is scanned again
+
+
 APART = 0.12  # metres between two large objects
 
+
 Place = tuple[np.ndarray, float, float, dict[str, str]]
+
+
 Proposal = Callable[[Room, Area, Object, np.random.Generator], Place | None]
 
 

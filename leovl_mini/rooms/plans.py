@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from leovl_mini.examples import Example
-from leovl_mini.rooms.facts import World
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import SMALL
 from leovl_mini.rooms.questions import say
-from leovl_mini.rooms.teller import Fact, Teller, composed, enough
-from leovl_mini.scene import Object
+from leovl_mini.rooms.teller import Fact, SentenceWriter, composed, enough
+from leovl_mini.scans.scene import Object
 
 # goals, and how eagerly each is chosen: the more, the fewer rooms offer what it takes
 GOALS = {
@@ -24,9 +24,9 @@ GOALS = {
 }
 
 
-def plans(world: World, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
+def plans(world: SceneGraph, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
     """Numbered steps towards a goal, made of things that are really there."""
-    tell = Teller(world, rng)
+    tell = SentenceWriter(world, rng)
     made = 0
     for goal in rng.choice(
         list(GOALS),
@@ -49,7 +49,7 @@ def plans(world: World, rng: np.random.Generator, most: int = 2) -> Iterator[Exa
             yield composed("planning", str(goal), say(f"plan {goal}", rng), steps, text)
 
 
-def plan_steps(goal: str, tell: Teller) -> Iterator[Fact | None]:
+def plan_steps(goal: str, tell: SentenceWriter) -> Iterator[Fact | None]:
     """More steps than needed for one goal; steps that make no sense in this room are None."""
     world, rng = tell.world, tell.rng
     mixed = list(rng.permutation(np.array(world.askable, dtype=object)))

@@ -9,18 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from leovl_mini.examples import Example
-from leovl_mini.rooms.facts import COUNTED, RULES, World
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms.facts import COUNTED, RULES, SceneGraph
 from leovl_mini.rooms.furniture import COLOURS, LARGE, SMALL
 from leovl_mini.rooms.layout import UNCOLOURED
 from leovl_mini.rooms.places import STACKABLE
 from leovl_mini.rooms.room import to_footprint
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 PHRASES: dict[str, list[str]] = json.loads(
     Path(__file__).with_name("phrases.json").read_text(encoding="utf-8")
 )
+
+
 NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
 # how many questions of each kind a room gives at most
 PER_ROOM = {
     "existence": 8,
@@ -44,6 +48,8 @@ PER_ROOM = {
     "stack order": 2,
     "stacked": 2,
 }
+
+
 SLOTS = {
     **dict.fromkeys(
         ("colour", "pattern", "state", "place", "height", "length", "coordinates", "situated"),
@@ -73,7 +79,7 @@ def thing(category: str, colour: str | None = None) -> str:
 
 
 def derive(
-    kind: str, world: World, arguments: tuple, seen_from: tuple[int, ...] = ()
+    kind: str, world: SceneGraph, arguments: tuple, seen_from: tuple[int, ...] = ()
 ) -> tuple[list[str], dict] | None:
     """All accepted answers and their derivation, or None where the answer is not clear."""
     verdict = RULES[kind](world, *arguments)
@@ -98,7 +104,7 @@ def derive(
 
 
 def question(
-    kind: str, world: World, rng: np.random.Generator, arguments: tuple, seen_from=(), **fields
+    kind: str, world: SceneGraph, rng: np.random.Generator, arguments: tuple, seen_from=(), **fields
 ) -> Example | None:
     """The question of this kind about these arguments of its rule, or None where the answer is not
     clear.
@@ -119,7 +125,7 @@ def question(
     )
 
 
-def questions(world: World, rng: np.random.Generator) -> Iterator[Example]:
+def questions(world: SceneGraph, rng: np.random.Generator) -> Iterator[Example]:
     """Up to ``PER_ROOM`` questions of every kind; where there are more, answers are taken in turn."""
     for kind, most in PER_ROOM.items():
         by_answer = defaultdict(list)
@@ -131,7 +137,7 @@ def questions(world: World, rng: np.random.Generator) -> Iterator[Example]:
         yield from turns[:most]
 
 
-def candidates(kind: str, world: World, rng: np.random.Generator) -> Iterator[Example | None]:
+def candidates(kind: str, world: SceneGraph, rng: np.random.Generator) -> Iterator[Example | None]:
     """Questions of one kind with arguments drawn at random, some of them None."""
     many = 4 * PER_ROOM[kind]
     seen = world.askable
@@ -203,7 +209,7 @@ def candidates(kind: str, world: World, rng: np.random.Generator) -> Iterator[Ex
             yield question(kind, world, rng, (*anchor, a, b))
 
 
-def situated_question(world: World, rng: np.random.Generator) -> Example | None:
+def situated_question(world: SceneGraph, rng: np.random.Generator) -> Example | None:
     """Stand on free floor beside something large, face something else, and ask where a third thing
     is (as in SQA3D).
     """
@@ -234,7 +240,7 @@ def situated_question(world: World, rng: np.random.Generator) -> Example | None:
     )
 
 
-def groundings(world: World, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
+def groundings(world: SceneGraph, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
     """Find all objects that a description fits: one, several or none."""
     seen, by_kind = [o for o in world.objects if o.category in COUNTED], defaultdict(list)
     for _ in range(12 * most):

@@ -7,30 +7,22 @@ import re
 
 import numpy as np
 
-from leovl_mini.examples import Example
-from leovl_mini.geometry import back_project
-from leovl_mini.rooms.facts import World, clear_objects
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.layout import HELD_OUT
 from leovl_mini.rooms.plans import plans
 from leovl_mini.rooms.questions import groundings, plural, questions
-from leovl_mini.rooms.room import Area, rotate
+from leovl_mini.rooms.room import rotate
 from leovl_mini.rooms.texts import dialogues, object_captions, scene_caption
-from leovl_mini.scene import Scene
+from leovl_mini.scans.geometry import back_project
+from leovl_mini.scans.scene import Scene
 
 HELD_OUT_NAME = re.compile(
     "|".join(rf"\b{colour} ({name}|{plural(name)})\b" for name, colour in HELD_OUT.items())
 )
 
 
-def look(scene: Scene, areas: list[Area]) -> World:
-    """The world as far as the scene's frames show it: an object needs measured pixels to be asked
-    about.
-    """
-    seen = np.where(scene.depth.numpy() > 0, scene.instances.numpy(), 0)
-    return World(scene.objects, areas, clear_objects(seen, max(o.id for o in scene.objects)))
-
-
-def spots_on(scene: Scene, world: World, rng: np.random.Generator) -> dict[int, list[float]]:
+def spots_on(scene: Scene, world: SceneGraph, rng: np.random.Generator) -> dict[int, list[float]]:
     """For every clear object one measured point on its surface, world metres."""
     points = back_project(scene.depth, scene.intrinsics, scene.camera_to_world).numpy()
     points = points.reshape(-1, 3)
@@ -51,7 +43,7 @@ def spots_on(scene: Scene, world: World, rng: np.random.Generator) -> dict[int, 
     return found
 
 
-def examples_of(scene: Scene, world: World, seed: int, novel: bool = False) -> list[Example]:
+def examples_of(scene: Scene, world: SceneGraph, seed: int, novel: bool = False) -> list[Example]:
     """All examples of one recorded room, not yet balanced. Unless it is ``novel``, none mentions a
     held-out pair, not even to say that there is no such thing.
     """

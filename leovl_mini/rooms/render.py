@@ -7,16 +7,26 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from leovl_mini.open3d_headless import open3d
+from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.rooms.parts import Part
 from leovl_mini.rooms.room import Room, corners
-from leovl_mini.scene import Scene
+from leovl_mini.scans.scene import Scene
 
 LUMINANCE = np.array([0.30, 0.59, 0.11], dtype=np.float32)
+
+
 PATTERNS = ("plain", "stripes", "checks", "wood", "tiles", "carpet", "weave")
+
+
 PERIOD = 0.15  # m, of stripes and checks: some pixels wide at 4 m
+
+
 BOARD, TILE = 0.14, 0.4  # m, width of floor boards and tiles
+
+
 CELL, BORDER = 0.02, 10  # m per cell of the floor's shadow, and cells of wall around it
+
+
 # outlines (radius, height) that are turned about the z axis, in a box of side 1 around the origin
 OUTLINES = {
     "cylinder": [(0, -0.5), (0.5, -0.5), (0.5, 0.5), (0, 0.5)],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL, WOOD, Paint, Part
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 
 @dataclass

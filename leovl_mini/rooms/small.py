@@ -184,6 +184,8 @@ SMALL = {
     "backpack": Kind(backpack, (0.34, 0.24, 0.42), (0.38, 0.28, 0.48)),
     "television": Kind(television, (0.9, 0.16, 0.56), (1.1, 0.20, 0.68)),
 }
+
+
 FIXED = {
     "door": Kind(door, (0.88, 0.06, 2.0), (0.95, 0.06, 2.1)),
     "window": Kind(window, (1.0, 0.06, 1.0), (1.6, 0.06, 1.2)),

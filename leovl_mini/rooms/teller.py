@@ -6,25 +6,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from leovl_mini.examples import Example
+from leovl_mini.data.examples import Example
 from leovl_mini.rooms import facts
-from leovl_mini.rooms.facts import World
+from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import LARGE, SMALL
 from leovl_mini.rooms.places import FLAT_TOPS
 from leovl_mini.rooms.questions import plural, say, with_article
 from leovl_mini.rooms.room import corners
-from leovl_mini.scene import Object
+from leovl_mini.scans.scene import Object
 
 # {"rule": key of phrases.json, "slots": what fills it, "objects": ids, "text": the sentence}
 Fact = dict
 
 
-class Teller:
+class SentenceWriter:
     """Puts facts about one world into words; every method returns a fact, or None where the fact
     does not hold or is unclear.
     """
 
-    def __init__(self, world: World, rng: np.random.Generator):
+    def __init__(self, world: SceneGraph, rng: np.random.Generator):
         self.world, self.rng = world, rng
 
     def fact(self, key: str, *objects: Object, **slots: str) -> Fact:

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from leovl_mini.examples import Example
-from leovl_mini.rooms.facts import COUNTED, World
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms.facts import COUNTED, SceneGraph
 from leovl_mini.rooms.furniture import LARGE, SMALL
 from leovl_mini.rooms.questions import say
-from leovl_mini.rooms.teller import Teller, composed, enough
+from leovl_mini.rooms.teller import SentenceWriter, composed, enough
 
 
 def object_captions(
-    world: World, rng: np.random.Generator, spots: dict[int, list[float]], most: int = 5
+    world: SceneGraph, rng: np.random.Generator, spots: dict[int, list[float]], most: int = 5
 ) -> Iterator[Example]:
     """Descriptions of the object at a selected spot. ``spots`` gives a point on the surface of
     every object that has one.
     """
-    tell = Teller(world, rng)
+    tell = SentenceWriter(world, rng)
     for item in rng.permutation(
         np.array([o for o in world.askable if o.id in spots], dtype=object)
     )[:most]:
@@ -47,9 +47,9 @@ def object_captions(
         )
 
 
-def scene_caption(world: World, rng: np.random.Generator) -> Example:
+def scene_caption(world: SceneGraph, rng: np.random.Generator) -> Example:
     """What there is, how much of it, and where the main things are."""
-    tell = Teller(world, rng)
+    tell = SentenceWriter(world, rng)
 
     def facts():
         if len(world.areas) == 1:
@@ -71,9 +71,9 @@ def scene_caption(world: World, rng: np.random.Generator) -> Example:
     )
 
 
-def dialogues(world: World, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
+def dialogues(world: SceneGraph, rng: np.random.Generator, most: int = 2) -> Iterator[Example]:
     """An opening about one object, then two to four turns in which it is only called "it"."""
-    tell = Teller(world, rng)
+    tell = SentenceWriter(world, rng)
     for item in rng.permutation(np.array(world.askable, dtype=object))[:most]:
         name = world.refs[item.id]
         where = tell.whereabouts(item) or tell.region(item) or tell.near(item)

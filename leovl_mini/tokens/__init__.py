@@ -2,10 +2,10 @@
 
 from torch import nn
 
+from leovl_mini.tokens.base import SceneTokens, group_mean
 from leovl_mini.tokens.grid import CondensedGrid
 from leovl_mini.tokens.objects import ObjectTokens
 from leovl_mini.tokens.patches import PatchTokens
-from leovl_mini.tokens.pooling import SceneTokens, group_mean
 from leovl_mini.tokens.proxies import Proxies
 from leovl_mini.tokens.voxels import Voxels, VoxelTokens, voxelise
 
@@ -16,6 +16,8 @@ REPRESENTATIONS = {
     "proxies": Proxies,
     "objects": ObjectTokens,
 }
+
+
 __all__ = [
     "REPRESENTATIONS",
     "CondensedGrid",

@@ -6,9 +6,9 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from leovl_mini.geometry import Patches
-from leovl_mini.positions import LearnableFourier, height_rope
-from leovl_mini.tokens.pooling import SceneTokens, group_max, group_mean, unique_cells
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneTokens, group_max, group_mean, unique_cells
+from leovl_mini.tokens.positions import LearnableFourier, height_rope
 from leovl_mini.tokens.voxels import Voxels, voxelise
 
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from leovl_mini.geometry import Patches
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneTokens, group_mean
 from leovl_mini.tokens.grid import CondensedGrid
 from leovl_mini.tokens.objects import segments_of
-from leovl_mini.tokens.pooling import SceneTokens, group_mean
 from leovl_mini.tokens.proxies import Proxies
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from leovl_mini.geometry import Patches
-from leovl_mini.positions import LearnableFourier, height_rope
-from leovl_mini.tokens.pooling import SceneTokens, group_mean
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneTokens, group_mean
+from leovl_mini.tokens.positions import LearnableFourier, height_rope
 
 
 class ObjectTokens(nn.Module):

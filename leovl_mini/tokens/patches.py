@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from leovl_mini.geometry import Patches
-from leovl_mini.positions import sine_encoding
-from leovl_mini.tokens.pooling import SceneTokens, uniform_sample
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneTokens, uniform_sample
+from leovl_mini.tokens.positions import sine_encoding
 
 
 class PatchTokens(nn.Module):

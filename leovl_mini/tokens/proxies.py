@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from leovl_mini.geometry import Patches
-from leovl_mini.positions import LearnableFourier, height_rope
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneTokens, group_mean, unique_cells
 from leovl_mini.tokens.objects import segments_of
-from leovl_mini.tokens.pooling import SceneTokens, group_mean, unique_cells
+from leovl_mini.tokens.positions import LearnableFourier, height_rope
 
 
 class Proxies(nn.Module):

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from leovl_mini.geometry import Patches
-from leovl_mini.positions import PointEmbedding
-from leovl_mini.tokens.pooling import SceneTokens, group_mean, uniform_sample, unique_cells
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneTokens, group_mean, uniform_sample, unique_cells
+from leovl_mini.tokens.positions import PointEmbedding
 
 
 @dataclass

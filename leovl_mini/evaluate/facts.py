@@ -1,0 +1,264 @@
+"""What a caption, a plan or an answer says about a room: its sentences read back into facts, and
+each fact checked.
+
+N-gram scores cannot tell "the red chair" from "the blue chair" in a sentence of ten words; these
+scores can. They are ours, not published, and they only read the wordings of ``phrases.json``: every
+other sentence is counted as unread, neither true nor false.
+"""
+
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from leovl_mini.data.examples import Example
+from leovl_mini.rooms.facts import SceneGraph, relation
+from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
+from leovl_mini.rooms.places import FLAT_TOPS
+from leovl_mini.rooms.questions import PHRASES, plural
+from leovl_mini.rooms.room import corners
+from leovl_mini.scans.scene import Object
+
+CATEGORIES = {form: name for name in (*LARGE, *SMALL, *FIXED) for form in (name, plural(name))}
+
+
+COLOUR, PATTERN = "|".join(COLOURS), "plain|striped|checked"
+
+
+THING = f"(?:(?:{COLOUR}) )?(?:(?:{PATTERN}) )?(?:{'|'.join(CATEGORIES)})"
+
+
+FLAT = (*FLAT_TOPS, "parcel", "book")
+
+
+VALUES = {  # what the slots hold that do not name one object
+    **{
+        "a_thing": f"an? {THING}",
+        "things": THING,
+        "colour": COLOUR,
+        "pattern": PATTERN,
+        "state": "open|closed",
+    },
+    **{
+        "room": "[a-z]+(?: room)?",
+        "metres": r"\d+\.\d",
+        "height": r"\d+",
+        "width": r"\d+",
+        "number": r"\d+",
+    },
+}
+
+
+Told = tuple[str, tuple[tuple[str, str], ...]]  # a key of phrases.json, and what its slots hold
+
+
+def expression(phrase: str) -> re.Pattern:
+    """The phrase with its slots as groups that only match what such a slot can hold."""
+    return re.compile(
+        re.sub(
+            r"\\\{(\w+)\\\}",
+            lambda slot: f"(?P<{slot[1]}>{VALUES.get(slot[1], THING)})",
+            re.escape(phrase),
+        )
+    )
+
+
+EXPRESSIONS = [
+    (key, expression(p))
+    for key, phrases in PHRASES.items()
+    if key.startswith(("say ", "step "))
+    for p in phrases
+]
+
+
+def read(text: str) -> tuple[list[Told], list[str]]:
+    """The facts that a text states, in order, and its unread sentences. The last step of a plan
+    states nothing.
+    """
+    told, unread = [], []
+    for sentence in re.split(r"(?<=[.!?])\s+", text.strip()):
+        if not sentence or re.fullmatch(r"\d+\.", sentence):  # the number of a step
+            continue
+        found = next(
+            ((key, match) for key, phrase in EXPRESSIONS if (match := phrase.fullmatch(sentence))),
+            None,
+        )
+        if found is None:
+            unread.append(sentence)
+        elif not found[0].startswith("step end "):
+            told.append((found[0], tuple(sorted(found[1].groupdict().items()))))
+    return told, unread
+
+
+def fitting(world: SceneGraph, thing: str) -> list[Object]:
+    """All objects that words such as "a red striped chair", "red chairs" or "chair" fit."""
+    words = re.fullmatch(rf"(?:an? )?(?:({COLOUR}) )?(?:({PATTERN}) )?(.+)", thing)
+    return [
+        o
+        for o in world.matching(CATEGORIES[words[3]], words[1])
+        if words[2] in (None, o.attributes.get("pattern"))
+    ]
+
+
+def named(world: SceneGraph, told: Told) -> dict[str, Object | None]:
+    """The one object that each name in a fact fits; None for a name that fits none or several."""
+    found = {slot: fitting(world, text) for slot, text in told[1] if slot not in VALUES}
+    return {slot: objects[0] if len(objects) == 1 else None for slot, objects in found.items()}
+
+
+def holds(world: SceneGraph, told: Told, subject: int | None = None) -> bool:
+    """Whether a fact is true in the room, or a step possible in the room as it is before the plan.
+
+    Taken literally: ``facts.RULES`` ask for a margin before they ask a question, but a chair that
+    is 1 cm taller is taller. Numbers must be right as rounded. ``subject`` is the id of the object
+    that "This is ..." speaks of; without it, any object will do.
+    """
+    rule, slots, objects = told[0], dict(told[1]), named(world, told)
+    if None in objects.values() or len({o.id for o in objects.values()}) < len(objects):
+        return False
+    if rule == "say object":
+        return any(subject in (None, o.id) for o in fitting(world, slots["a_thing"]))
+    return (
+        bool(CHECKS[rule](world, slots, objects)) if rule in CHECKS else True
+    )  # to go to a thing, it need only be there
+
+
+def rounds_to(said: str, value: float, step: float) -> bool:
+    """Whether a number is the value rounded to the step; half way between two, either will do."""
+    return abs(float(said) - value) <= step / 2 + 1e-6
+
+
+def to_walls(world: SceneGraph, item: Object) -> np.ndarray:
+    """Metres (2,) from a footprint to the nearer of the two walls along x and along y, in its own
+    area.
+    """
+    area = world.area_of(item)
+    return np.array(area.size) / 2 - np.abs(corners(item) - area.center).max(0)
+
+
+def off_centre(world: SceneGraph, item: Object) -> float:
+    """How far an object's middle is from that of its area, as a part of the area's size: 0 in the
+    middle, 0.5 at a wall.
+    """
+    area = world.area_of(item)
+    return float((np.abs(np.array(item.center[:2]) - area.center) / np.array(area.size)).max())
+
+
+def host_of(world: SceneGraph, item: Object) -> Object | None:
+    return (world.host(item) or ("", None))[1]
+
+
+def related(word: str):
+    return lambda world, slots, o: (relation(world, o["a"], o["b"]) or ("", 0))[0] == word
+
+
+def attribute(name: str):
+    return lambda world, slots, o: o["ref"].attributes.get(name) == slots[name]
+
+
+def is_one_of(slot: str, *categories: str):
+    return lambda world, slots, o: o[slot].category in categories
+
+
+def is_closed(world: SceneGraph, slots: dict[str, str], o: dict[str, Object]) -> bool:
+    opens = o["ref"].category in ("cabinet", "fridge", "nightstand", "window", "door")
+    return o["ref"].attributes.get("state", "closed" if opens else "") == "closed"
+
+
+# Whether a fact holds or a step can be done, from the world, the texts in the slots, and the
+# objects that they name.
+CHECKS = {
+    **{f"say {word}": related(word) for word in ("on", "under", "inside", "beside")},
+    **{f"say {name}": attribute(name) for name in ("colour", "pattern", "state")},
+    **dict.fromkeys(
+        ("say count", "step count"),
+        lambda w, s, o: len(fitting(w, s["things"])) == int(s["number"]),
+    ),
+    "say one": lambda w, s, o: len(fitting(w, s["a_thing"])) == 1,
+    "say room": lambda w, s, o: any(
+        a.kind == s["room"] and rounds_to(s["metres"], math.prod(a.size), 0.1) for a in w.areas
+    ),
+    "say size": lambda w, s, o: all(
+        rounds_to(s[k], 100 * o["ref"].size[i], 1.0) for k, i in (("width", 0), ("height", 2))
+    ),
+    "say near": lambda w, s, o: (
+        w.nearest_large(o["a"])[0] is o["b"] and rounds_to(s["metres"], w.gap(o["a"], o["b"]), 0.1)
+    ),
+    "say distance": lambda w, s, o: rounds_to(s["metres"], w.gap(o["a"], o["b"]), 0.1),
+    "say taller": lambda w, s, o: o["a"].size[2] > o["b"].size[2],
+    "say nearer": lambda w, s, o: w.gap(o["anchor"], o["a"]) < w.gap(o["anchor"], o["b"]),
+    "say nothing on": lambda w, s, o: not w.held(o["ref"], "on"),
+    "say wall": lambda w, s, o: to_walls(w, o["ref"]).min() <= 0.35,
+    "say corner": lambda w, s, o: to_walls(w, o["ref"]).max() <= 0.45,
+    "say middle": lambda w, s, o: off_centre(w, o["ref"]) <= 0.25,
+    "step go beside": lambda w, s, o: (
+        w.gap(o["ref"], o["host"]) <= 0.4 and host_of(w, o["ref"]) is not o["host"]
+    ),
+    "step take": lambda w, s, o: host_of(w, o["a"]) is o["b"],
+    "step put on": is_one_of("b", *FLAT),
+    "step sit": is_one_of("ref", "chair", "armchair", "sofa", "stool"),
+    "step lie": is_one_of("ref", "bed", "sofa"),
+    "step switch on": is_one_of("ref", "lamp", "radio", "television", "laptop"),
+    "step open": is_closed,
+    "step wipe": is_one_of("ref", *FLAT, "sink", "bathtub", "toilet"),
+    "step water": is_one_of("ref", "plant", "vase"),
+    "step fill": lambda w, s, o: (
+        o["a"].category in ("mug", "bottle", "bowl", "vase") and o["b"].category == "sink"
+    ),
+    "step move": lambda w, s, o: o["a"].category not in FIXED,
+}
+
+
+class FactScores(NamedTuple):
+    """``true`` of the ``stated`` different facts hold; ``told`` of the ``expected`` reference facts
+    are among them.
+    """
+
+    precision: float  # true / stated, 0 where nothing is stated
+    recall: float  # told / expected, NaN without a reference
+    true: int
+    stated: int
+    told: int
+    expected: int
+    unread: int  # sentences in other words than those of phrases.json
+
+
+def fact_scores(text: str, world: SceneGraph, example: Example | None = None) -> FactScores:
+    """Score a caption, plan or dialogue answer by what it says of ``world``, and by what it shares
+    with ``example``'s derivation.
+
+    Recall counts a reference fact as told if the text states it of the same objects with the same
+    values, in whatever wording. A fact said twice counts once, so repeating a safe sentence earns
+    nothing. The order of a plan's steps is not judged.
+    """
+    told, unread = read(text)
+    stated = {meaning(world, fact): fact for fact in told}
+    derivation = example.derivation if example else {}
+    facts = derivation.get("facts") or derivation.get("turns", [{"facts": []}])[-1]["facts"]
+    expected = {
+        meaning(world, (f["rule"], tuple(f["slots"].items())))
+        for f in facts
+        if not f["rule"].startswith("step end ")
+    }
+    subject = next((f["objects"][0] for f in facts if f["rule"] == "say object"), None)
+    true, shared = (
+        sum(holds(world, fact, subject) for fact in stated.values()),
+        len(stated.keys() & expected),
+    )
+    precision, recall = (
+        true / len(stated) if stated else 0.0,
+        shared / len(expected) if expected else math.nan,
+    )
+    return FactScores(precision, recall, true, len(stated), shared, len(expected), len(unread))
+
+
+def meaning(world: SceneGraph, told: Told) -> tuple:
+    """A fact with the objects in place of their names: the same for "the sofa" and "the red sofa",
+    if there is one sofa.
+    """
+    objects = named(world, told)
+    words = {slot: item.id if (item := objects.get(slot)) else text for slot, text in told[1]}
+    if told[0] == "say distance":  # the distance from a to b is the distance from b to a
+        words["a"], words["b"] = sorted((words["a"], words["b"]), key=str)
+    return told[0], tuple(sorted(words.items()))

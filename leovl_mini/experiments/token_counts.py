@@ -1,0 +1,64 @@
+"""How many tokens rooms need: patches, voxels and pillars, counted without any network (LEO-VL,
+token statistics).
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from leovl_mini.config import get_preset
+from leovl_mini.perception.lift import lift
+from leovl_mini.scans.scene import Scene
+from leovl_mini.tokens.grid import CondensedGrid
+from leovl_mini.tokens.voxels import voxelise
+
+
+def map_size(height: int, width: int, longest_side: int) -> tuple[int, int]:
+    """Rows and columns of EfficientNet's finer map: the image scaled to ``longest_side``, in steps
+    of 16 pixels, one cell per 8.
+    """
+    scale = longest_side / max(height, width)
+    return tuple(2 * max(1, round(side * scale / 16)) for side in (height, width))
+
+
+def count_tokens(scene: Scene, voxel_size: float = 0.2, preset: str = "nano") -> dict[str, int]:
+    """What a scene is condensed to: lifted patches, occupied voxels of ``voxel_size`` metres, and
+    pillars (no budget applied).
+
+    Where the patches lie does not depend on what they say, so one channel of zeros stands in for
+    the features.
+    """
+    features = scene.depth.new_zeros(
+        len(scene), *map_size(*scene.depth.shape[1:], get_preset(preset)["longest_side"]), 1
+    )
+    with torch.no_grad():
+        patches = lift(features, scene.depth, scene.intrinsics, scene.camera_to_world)
+    voxels = len(voxelise(patches, voxel_size))
+    return {
+        "patches": len(patches),
+        "voxels": voxels,
+        "grid": CondensedGrid.count_pillars(patches, voxel_size),
+    }
+
+
+def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -> Iterator[dict]:
+    """One row {scene, domain, split, patches, voxels, grid} for each of the first ``rooms`` rooms
+    of a corpus.
+
+    The four domains take turns. Edited copies and rooms of held-out colours are left out: they
+    repeat rooms, or are few.
+    """
+    from leovl_mini.rooms.dataset import RoomDataset, split_of
+
+    made = RoomDataset(corpus)
+    names = [name for name in made.shard_of if re.fullmatch(r"[a-z]+_\d+", name)][:rooms]
+    for name in names:
+        domain, number = name.split("_")
+        yield {
+            "scene": name,
+            "domain": domain,
+            "split": split_of(int(number)),
+            **count_tokens(made.scene(name), voxel_size),
+        }

@@ -1,0 +1,144 @@
+"""Scenes in words: tokens that are sums of word embeddings, to learn to reason before there is
+anything to see.
+
+Our own addition in the spirit of Proxy3D's simplified first stages: where an image token says "red,
+chair" in features, a symbolic token says it in the language model's own word embeddings. The same
+words are the target that projected image tokens are aligned to.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from leovl_mini.model.prompts import HEIGHT_BINS
+from leovl_mini.rooms.lists import NAMED
+from leovl_mini.scans.scene import RELATIONS, Object
+from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
+
+STEP = 0.2  # metres between two levels of height
+
+
+WORDS = 8  # at most so many words describe an object
+
+
+BY_ITSELF = "middle"  # said in the middle of an object that is not on, under or inside another
+
+
+@dataclass
+class Symbols:
+    """K tokens in words. ``words`` are token ids, -1 where an object has fewer; ``centers`` in
+    metres; ``share``: a token's part of all tokens of its object, so that small things can count as
+    much as large ones; 0 where nothing is said.
+    """
+
+    words: Int64[Tensor, "K W"]
+    centers: Float[Tensor, "K 3"]
+    share: Float[Tensor, "K"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+class Vocabulary:
+    """Token ids of the words that describe objects: category, colour, pattern, state, the levels of
+    bottom and top, and how it is there: on, under or inside something, or by itself. That is said
+    once, in the middle of the object: then it can be counted.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.tokenizer = tokenizer
+        self.level = {name: tokenizer.convert_tokens_to_ids(name) for name in HEIGHT_BINS}
+        self.known: dict[str, list[int]] = {}
+
+    def ids(self, word: str) -> list[int]:
+        if word not in self.known:
+            self.known[word] = self.tokenizer(f" {word}", add_special_tokens=False).input_ids
+        return self.known[word]
+
+    def describe(self, item: Object) -> list[int]:
+        """The words of one object, padded with -1 to ``WORDS``; the last one says how it is there."""
+        words = [*self.ids(item.category)]
+        words += [
+            i for name in NAMED if name in item.attributes for i in self.ids(item.attributes[name])
+        ]
+        for end, z in (
+            ("bottom", item.center[2] - item.size[2] / 2),
+            ("top", item.center[2] + item.size[2] / 2),
+        ):
+            words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
+        there = next((relation for relation in RELATIONS if relation in item.attributes), BY_ITSELF)
+        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(there)[:1]
+
+
+def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
+    """One token per object. There is room for as many words as a token of a grid has, so that both
+    kinds fit into one batch.
+    """
+    rest = [-1] * (OBJECTS_PER_TOKEN - 1) * WORDS
+    words = torch.tensor([vocabulary.describe(o) + rest for o in objects], dtype=torch.long).view(
+        -1, OBJECTS_PER_TOKEN * WORDS
+    )
+    return Symbols(
+        words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3)
+    )
+
+
+def simulate_grid(
+    objects: list[Object], rng: np.random.Generator, cell: float = 0.25
+) -> SceneInput:
+    """What a grid with cells of ``cell`` metres would see of objects, without features: its tokens'
+    places and what they show.
+
+    Random points on every footprint and a little beyond, densely or sparsely, fall into cells; a
+    cell shows the ``SHOWN`` objects with the most points. Of the empty cells between, floor and
+    wall, a random part is there, often a small one: they cost much.
+    """
+    sides, middles = (
+        np.array([o.size[:2] for o in objects]),
+        np.array([o.center[:2] for o in objects]),
+    )
+    dense = np.exp(rng.uniform(-0.5, 2.5, len(objects)))  # points per cell
+    many = 6 + (dense * sides.prod(1) / cell**2).astype(int)
+    index = np.repeat(np.arange(len(objects)), many)
+    spots = (rng.random((len(index), 2)) - 0.5) * sides[index]
+    yaw = np.array([o.yaw for o in objects])[index]
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    turned = np.stack(
+        [spots[:, 0] * cos - spots[:, 1] * sin, spots[:, 0] * sin + spots[:, 1] * cos], 1
+    )
+    cells = np.floor((middles[index] + turned + rng.normal(0, 0.08, turned.shape)) / cell).astype(
+        int
+    )
+    low, high = cells.min(0), cells.max(0) + 1
+    points = np.zeros((*(high - low), len(objects)), dtype=int)
+    np.add.at(points, (*(cells - low).T, index), 1)
+    points = points.reshape(-1, len(objects))
+    kept = points.any(1) | (rng.random(len(points)) < rng.random() ** 2)
+    most = np.argsort(-points[kept], axis=1, kind="stable")[:, :OBJECTS_PER_TOKEN]
+    ids = np.array([o.id for o in objects])[most]
+    shows = torch.from_numpy(np.where(np.take_along_axis(points[kept], most, 1) > 0, ids, 0))
+    corners = np.stack(np.unravel_index(np.flatnonzero(kept), high - low), 1) + low
+    centers = torch.from_numpy(np.pad((corners + 0.5) * cell, ((0, 0), (0, 1)))).float()
+    tokens = SceneTokens(torch.zeros(len(centers), 1), centers, torch.zeros(0, dtype=torch.long))
+    return SceneInput(tokens, shows, objects)
+
+
+def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:
+    """One token per image token, in the words of the objects that it shows; none where it shows
+    only floor or wall. The token next to the middle of an object says how it is there.
+    """
+    words, places = torch.full((*seen.shows.shape, WORDS), -1), seen.tokens.centers[:, :2]
+    share = torch.zeros(len(words))
+    for item in seen.objects:
+        token, slot = (seen.shows == item.id).nonzero(as_tuple=True)
+        if len(token):
+            words[token, slot] = torch.tensor(vocabulary.describe(item))
+            share[token] = share[token].clamp(min=1 / len(token))  # of two things, the smaller one
+            middle = (places[token] - torch.tensor(item.center[:2])).square().sum(1).argmin()
+            others = torch.arange(len(token)) != middle
+            words[token[others], slot[others], -1] = -1
+    return Symbols(words.flatten(1), seen.tokens.centers, share)

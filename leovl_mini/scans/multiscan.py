@@ -1,0 +1,86 @@
+"""MultiScan, frames exported from its streams: ``SCAN.jsonl`` beside ``color/0.png`` and
+``depth/0.png`` (millimetres).
+
+Each line of the ``.jsonl`` is one frame's camera: ``transform`` (16 numbers, camera-to-world,
+**column by column**) and ``intrinsics`` (9 numbers, column by column). Cameras are ARKit's: x
+right, **y up, z backward**, in a y-up world. MultiScan's tools number colour images in a row and
+depth maps by their place in the stream: the two are paired in order, and the depth map's number
+finds the line. ``SCAN.json`` (optional) gives the resolution of the colour stream, to which the
+intrinsics belong; exported images may be smaller.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from leovl_mini.scans.capture import Camera, Capture, Frame, read_lines
+from leovl_mini.scans.scannet import frame_number
+from leovl_mini.scans.scene import InputError
+
+OPENCV_FROM_ARKIT = np.diag([1.0, -1, -1, 1])
+
+
+def recognise(path: Path) -> bool:
+    return any(path.glob("*.jsonl")) and (path / "color").is_dir()
+
+
+def read(path: Path) -> Capture:
+    cameras = sorted(path.glob("*.jsonl"))
+    if len(cameras) > 1:
+        raise InputError(
+            f"{path} holds several .jsonl files ({', '.join(c.name for c in cameras)}); keep the one of this scan."
+        )
+    size = read_resolution(cameras[0].with_suffix(".json"))
+    source, lines = cameras[0], [line for line in read_lines(cameras[0]) if line.strip()]
+    images, depths = (
+        sorted((path / name).glob("*.png"), key=frame_number) for name in ("color", "depth")
+    )
+    if len(images) != len(depths):
+        raise InputError(
+            f"{path}: {len(images)} images in color/ but {len(depths)} depth maps in depth/; export both at one step."
+        )
+    frames = []
+    for image, depth in zip(images, depths, strict=True):
+        row = frame_number(depth)
+        if row >= len(lines):
+            raise InputError(f"{source} has {len(lines)} lines, but {depth} is frame {row}.")
+        pose, matrix = read_line(lines[row], f"{source}, line {row + 1}")
+        frames.append(
+            Frame(
+                depth.stem,
+                image,
+                depth,
+                pose @ OPENCV_FROM_ARKIT,
+                source,
+                Camera(matrix, source, size),
+            )
+        )
+    return Capture(path, frames, up="y")
+
+
+def read_resolution(metadata: Path) -> tuple[int, int] | None:
+    """(height, width) of the colour stream."""
+    if not metadata.exists():
+        return None
+    try:
+        height, width = json.loads("\n".join(read_lines(metadata)))["streams"][0]["resolution"]
+        return int(height), int(width)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"{metadata}: no valid streams[0].resolution [height, width]: {error!r}."
+        ) from None
+
+
+def read_line(line: str, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """One frame's pose (4,4) and camera matrix (3,3)."""
+    try:
+        entry = json.loads(line)
+        return tuple(
+            np.array(entry[key], dtype=float).reshape(n, n).T
+            for key, n in (("transform", 4), ("intrinsics", 3))
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{where}: no valid transform (16 numbers) and intrinsics (9 numbers): {error}."
+        ) from None

@@ -1,0 +1,111 @@
+"""``poses.txt`` + ``K.txt`` + ``images/`` + ``depth/``: the plainest layout, and the one to write
+for a scan of your own.
+
+- ``poses.txt``: one row per frame, 16 (or 12) numbers, row-major camera-to-world in metres
+- ``K.txt``: the 3x3 camera matrix of the images (``K_depth.txt`` beside it if the depth camera is
+  another one)
+- ``images/NAME.png|jpg`` and ``depth/NAME.png`` (16-bit millimetres) or ``depth/NAME.tiff`` (float
+  metres)
+- ``frames.txt`` (optional): the frame names in the order of the poses; otherwise the sorted names
+  of the images
+- ``instances/NAME.png`` (optional, 16-bit ids) and ``scene.json`` (optional: up, floor, objects),
+  as the bundled rooms have
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from leovl_mini.scans.capture import Capture, Frame, read_camera, read_lines, read_numbers
+from leovl_mini.scans.gravity import AXES
+from leovl_mini.scans.scene import InputError, Object
+
+
+def recognise(path: Path) -> bool:
+    return (path / "images").is_dir() and (path / "depth").is_dir()
+
+
+def read(path: Path) -> Capture:
+    images = files_by_stem(path / "images")
+    depths = files_by_stem(path / "depth")
+    names = (
+        [line.strip() for line in read_lines(path / "frames.txt") if line.strip()]
+        if (path / "frames.txt").exists()
+        else None
+    )
+    names = [n if n in images else Path(n).stem for n in names] if names else sorted(images)
+    poses = read_numbers(path / "poses.txt", (16, 12))
+    if len(poses) != len(names):
+        raise InputError(
+            f"{path / 'poses.txt'} has {len(poses)} rows for {len(names)} frames; it needs one row per frame."
+        )
+    for name in names:
+        for folder, files in (("images", images), ("depth", depths)):
+            if name not in files:
+                raise InputError(
+                    f"{path / folder / name}.* is missing: each frame needs an image and a depth map of that name."
+                )
+    camera = read_camera(path / "K.txt")
+    depth_camera = read_camera(path / "K_depth.txt") if (path / "K_depth.txt").exists() else None
+    masks = files_by_stem(path / "instances") if (path / "instances").is_dir() else {}
+    poses = (
+        np.concatenate([poses[:, :12], np.tile([0.0, 0, 0, 1], (len(poses), 1))], 1)
+        if poses.shape[1] == 12
+        else poses
+    )
+    frames = [
+        Frame(
+            name,
+            images[name],
+            depths[name],
+            pose.reshape(4, 4),
+            path / "poses.txt",
+            camera,
+            depth_camera,
+            masks.get(name),
+        )
+        for name, pose in zip(names, poses, strict=True)
+    ]
+    return Capture(path, frames, **read_extras(path / "scene.json"))
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    return {
+        file.stem: file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and not file.name.startswith(".")
+    }
+
+
+def read_extras(path: Path) -> dict:
+    """What only labelled scenes have: the up axis, the floor height and the objects."""
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads("\n".join(read_lines(path)))
+        up, floor = data.get("up"), data.get("floor")
+        if up is not None and up not in AXES:
+            raise ValueError(f"up must be one of {', '.join(AXES)}, not {up!r}")
+        floor = None if floor is None else float(floor)
+        return {
+            "up": up,
+            "floor": floor,
+            "objects": [read_object(o) for o in data.get("objects", [])],
+        }
+    except KeyError as error:
+        raise InputError(
+            f"{path} is not a valid scene description: an object has no {error}."
+        ) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a valid scene description: {error}.") from None
+
+
+def read_object(entry: dict) -> Object:
+    values = {
+        key: tuple(map(float, value)) if isinstance(value, list) else value
+        for key, value in entry.items()
+    }
+    if any(len(values[key]) != 3 for key in ("center", "size")):
+        raise ValueError("an object's center and size need three numbers each")
+    return Object(**values)
