@@ -55,7 +55,7 @@ def test_weights_come_back_in_half_the_bytes(model, file):
 
 def test_weights_remember_the_width_of_their_projector(model, tmp_path):
     for inner in (32, 576):
-        save_weights(LeoVL("nano", channels=8, inner=inner), tmp_path / "some.safetensors", {})
+        save_weights(LeoVL("nano", channels=8, hidden_dim=inner), tmp_path / "some.safetensors", {})
         assert load_weights(tmp_path / "some.safetensors").projector[3].weight.shape == (
             inner,
             inner,
@@ -66,11 +66,11 @@ def test_weights_remember_the_width_of_their_projector(model, tmp_path):
 
 def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
     older = LeoVL("nano", channels=8)
-    older.echo = None
+    older.token_shift = None
     save_weights(older, tmp_path / "older.safetensors", {})
     assert (
-        load_weights(file).echo.item() == 0.5
-        and load_weights(tmp_path / "older.safetensors").echo is None
+        load_weights(file).token_shift.item() == 0.5
+        and load_weights(tmp_path / "older.safetensors").token_shift is None
     )
     begun = LeoVL("nano", channels=8)
     save_checkpoint(
@@ -80,9 +80,9 @@ def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
         InputError, match="older version"
     ):  # its optimiser's states would go to other weights
         restore(tmp_path / "run.safetensors", begun, [torch.optim.AdamW(begun.parameters())])
-    assert begun.echo is not None
+    assert begun.token_shift is not None
     restore(tmp_path / "older.safetensors", begun)
-    assert begun.echo is None and not any("echo" in name for name, _ in begun.named_parameters())
+    assert begun.token_shift is None and not any("echo" in name for name, _ in begun.named_parameters())
     assert_close(
         begun.embed_words(torch.tensor([5, 6]), {}),
         begun.language.get_input_embeddings().weight[5:7],

@@ -129,7 +129,7 @@ def by_transformers(model: LeoVL, scene, example: Example, answer: str) -> Tenso
     )
     labels = torch.full((len(before) + len(turn.ids),), -100)
     labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
-    positions = model.positions(len(before) - len(scene), len(scene), len(words))[None]
+    positions = model.position_ids(len(before) - len(scene), len(scene), len(words))[None]
     loss = model.language(
         inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]
     ).loss
@@ -572,7 +572,7 @@ def test_samples_follow_their_probabilities(model):
         model.language.get_output_embeddings().weight.mul_(4)  # a model that prefers some words
         logits = model.language(
             inputs_embeds=model.embed(tokens, PAIRS[0].example),
-            position_ids=model.positions(*lengths(model, tokens, turn))[None],
+            position_ids=model.position_ids(*lengths(model, tokens, turn))[None],
         ).logits[0, -1]
     drawn = sample(model, [tokens], [turn], 150, seed=0, max_new_tokens=1)[0]
     counts = torch.bincount(

@@ -163,7 +163,7 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
         muon.append(options["muon"])
 
         def noted(model, batch):
-            halved.append(torch.is_autocast_enabled(model.volume.device.type))
+            halved.append(torch.is_autocast_enabled(model.device.type))
             return loss(model, batch)
 
         return train_steps(model, lessons, steps, noted, **options)
