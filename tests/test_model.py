@@ -196,15 +196,15 @@ def test_only_later_words_are_drawn_and_always_with_the_same_luck(model):
         ["Where is the lamp?", "How many chairs are there in the room?"],
     )
     sure, likely, drawn = (
-        model.answers(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0)
+        model.generate(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0)
     )
-    short = model.answers(tokens, questions, GREEDY_TOKENS, temperature=5.0)
+    short = model.generate(tokens, questions, GREEDY_TOKENS, temperature=5.0)
     assert sure == likely and all(
         a.startswith(b.rstrip("\ufffd")) for a, b in zip(sure + drawn, 2 * short, strict=True)
     )
     assert all(a != b for a, b in zip(sure, drawn, strict=True))
     again = [
-        model.answers(tokens, [q], 24, use_cache, temperature=5.0)[0]
+        model.generate(tokens, [q], 24, use_cache, temperature=5.0)[0]
         for use_cache in (True, False)
         for q in questions
     ]
@@ -218,7 +218,7 @@ def test_words_are_drawn_as_often_as_they_are_likely(model, monkeypatch):
     likely = torch.full((1, 1, len(TOKENIZER)), -1e9)
     likely[0, 0, TOKENIZER(" red blue green").input_ids] = torch.tensor([5.0, 4.0, 1.0]).log()
     monkeypatch.setattr(model.language, "forward", lambda **_: SimpleNamespace(logits=likely))
-    said = model.answers(None, ["Why?"], GREEDY_TOKENS + 4000, use_cache=False, temperature=1.0)[
+    said = model.generate(None, ["Why?"], GREEDY_TOKENS + 4000, use_cache=False, temperature=1.0)[
         0
     ].split()
     often = [said[GREEDY_TOKENS:].count(word) / 4000 for word in ("red", "blue", "green")]

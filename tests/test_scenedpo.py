@@ -556,7 +556,7 @@ def test_cold_samples_are_the_greedy_answers(model):
     examples, scenes = [p.example for p in PAIRS], [seen(p.example.scene).tokens for p in PAIRS]
     turns = [encode(e, model.tokenizer) for e in examples]
     cold = sample(model, scenes, turns, 3, seed=0, max_new_tokens=6, temperature=1e-5)
-    greedy = [model.answers(s, [e], 6)[0] for s, e in zip(scenes, examples, strict=True)]
+    greedy = [model.generate(s, [e], 6)[0] for s, e in zip(scenes, examples, strict=True)]
     assert [[answer_text(model, t) for t in row] for row in cold] == [[g] * 3 for g in greedy]
     assert all(
         t.ids[: t.answer_start] == q.ids[: q.answer_start]
@@ -718,7 +718,7 @@ def test_own_answers_are_greedy_and_then_sampled(model):
     assert (
         {k: v[:1] for k, v in more.items()}
         == greedy
-        == {e.id: [model.answers(seen("7").tokens, [e], 16)[0]] for e in examples}
+        == {e.id: [model.generate(seen("7").tokens, [e], 16)[0]] for e in examples}
     )
     assert all(len(v) == 3 for v in more.values()) and more == on_policy_answers(
         model, seen, examples, samples=2

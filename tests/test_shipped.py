@@ -22,7 +22,7 @@ NAMES = ("nano-symbolic", "nano", "nano-d1", "nano-scenedpo")
 
 @functools.cache
 def model(name):
-    return load_weights(shipped(name))
+    return LeoVL.from_pretrained(shipped(name))
 
 
 @pytest.mark.parametrize("name", NAMES)

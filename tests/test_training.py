@@ -244,11 +244,11 @@ def test_a_question_in_a_batch_is_answered_as_alone(model):
         random_tokens(9, 8),
         [e for e in room_examples() if e.task in ("qa", "object captioning")][::5],
     )
-    together = model.answers(scene, some, 6)
+    together = model.generate(scene, some, 6)
     assert (
         together
-        == [model.answers(scene, [e], 6)[0] for e in some]
-        == model.answers(scene, some, 6, use_cache=False)
+        == [model.generate(scene, [e], 6)[0] for e in some]
+        == model.generate(scene, some, 6, use_cache=False)
     )
 
 
@@ -894,10 +894,10 @@ def corpus(tmp_path_factory) -> RoomDataset:
 
 @pytest.mark.parametrize("tokens", ["grid", "voxels"])
 def test_the_cache_holds_what_perception_gives(corpus, tmp_path, tokens):
-    make_cache(tmp_path / "cache", corpus, tokens=tokens, quiet=True)
+    make_features(tmp_path / "cache", corpus, tokens=tokens, quiet=True)
     cache, encoder = FeatureCache(tmp_path / "cache"), load_encoder()
     assert len(cache) == len(corpus) and not cache.damaged()
-    module = representation(tokens, encoder.channels, voxel_size=0.25, budget=750)
+    module = representation(tokens, voxel_size=0.25, budget=750)
     for name in list(corpus.shard_of)[:2]:
         scene = corpus.scene(name)
         fresh, kept = perceive(scene, encoder, module), cache.scene(name)
@@ -915,7 +915,7 @@ def test_the_cache_holds_what_perception_gives(corpus, tmp_path, tokens):
 
 
 def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):
-    make_cache(tmp_path / "whole", corpus, quiet=True)
+    make_features(tmp_path / "whole", corpus, quiet=True)
     calls, real = [], corpus.scene
 
     def stop(name):
@@ -926,18 +926,18 @@ def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "scene", stop)
     with pytest.raises(KeyboardInterrupt):
-        make_cache(tmp_path / "cache", corpus, quiet=True)
+        make_features(tmp_path / "cache", corpus, quiet=True)
     monkeypatch.setattr(corpus, "scene", real)
-    make_cache(tmp_path / "cache", corpus, quiet=True)
+    make_features(tmp_path / "cache", corpus, quiet=True)
     assert FeatureCache(tmp_path / "cache").sha256 == FeatureCache(tmp_path / "whole").sha256
     with pytest.raises(FileExistsError, match="made with other options"):
-        make_cache(tmp_path / "cache", corpus, tokens="proxies", quiet=True)
+        make_features(tmp_path / "cache", corpus, tokens="proxies", quiet=True)
 
 
 def test_what_is_missing_or_damaged_is_said(corpus, tmp_path):
     with pytest.raises(InputError, match="no feature cache"):
         FeatureCache(tmp_path)
-    make_cache(tmp_path / "cache", corpus, quiet=True)
+    make_features(tmp_path / "cache", corpus, quiet=True)
     cache = FeatureCache(tmp_path / "cache")
     with pytest.raises(InputError, match="no scene 'attic'"):
         cache.scene("attic")

@@ -39,6 +39,11 @@ def load_checkpoint(
             "name one that leovl-mini train has written"
         ) from None
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    if optimizers and model.is_nano and not {"token_shift", "echo"} & set(weights):
+        raise InputError(
+            f"{file} is of an older nano without token shift, to whose weights the optimisers' states "
+            "belong; it cannot be continued, name another file"
+        )
     fill(model, weights, file)
     names = {k.split(".")[0] for k in tensors} - {"model"}
     if optimizers and names != {type(optimizer).__name__ for optimizer in optimizers}:
