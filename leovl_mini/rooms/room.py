@@ -31,6 +31,11 @@ class Area:
     center: tuple[float, float]
     size: tuple[float, float]
 
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Area":
+        """An area from JSON, which knows lists but no tuples."""
+        return cls(fields["kind"], tuple(fields["center"]), tuple(fields["size"]))
+
 
 @dataclass
 class Room:
@@ -55,15 +60,6 @@ class Room:
     def add(self, item: Object) -> None:
         self.objects.append(item)
         self.parts.append(build(item))
-
-
-def as_object(fields: dict) -> Object:
-    """An object from the JSON that ``dataclasses.asdict`` made of it."""
-    return Object(**{**fields, "center": tuple(fields["center"]), "size": tuple(fields["size"])})
-
-
-def as_area(fields: dict) -> Area:
-    return Area(fields["kind"], tuple(fields["center"]), tuple(fields["size"]))
 
 
 class SceneName(NamedTuple):

@@ -20,7 +20,7 @@ from leovl_mini.rooms.cameras import domain_room, record
 from leovl_mini.rooms.dataset.splits import NOVEL, scenes_to_make
 from leovl_mini.rooms.edits import EDITS, edit_pairs
 from leovl_mini.rooms.facts import SceneGraph, visible_graph
-from leovl_mini.rooms.room import Room, as_object, parse_name
+from leovl_mini.rooms.room import Room, parse_name
 from leovl_mini.rooms.texts.tasks import examples_of
 from leovl_mini.scans.scene import InputError, Object, Scene
 
@@ -100,11 +100,14 @@ class RoomDataset:
         self.options = json.loads((self.folder / "rooms.json").read_text())
         self.pictures = self.options.get("pictures", True)
 
-    def names(self, split: str = "*") -> list[str]:
-        """The scenes that the examples of a split are about ("*": of all splits)."""
-        files = sorted(self.folder.glob("*.jsonl")) if split == "*" else [self.file(split)]
-        examples = (e for f in files if f.stem != "rooms" for e in load_examples(f))
-        return list(dict.fromkeys(e.scene for e in examples))
+    def names(self, split: str = "") -> list[str]:
+        """The scenes that the examples of a split are about, in the order in which they were made;
+        without a split, of all splits.
+        """
+        files = [self.file(split)] if split else sorted(self.folder.glob("*.jsonl"))
+        asked = {e.scene for f in files if f.stem != "rooms" for e in load_examples(f)}
+        copies = ((name, *(f"{name}-{edit}" for edit in EDITS)) for name in self.made)
+        return [name for room in copies for name in room if name in asked]
 
     def examples(self, split: str) -> Iterator[Example]:
         """The balanced examples of a split, such as train, val, test, pairs-train, novel,
@@ -147,11 +150,11 @@ class RoomDataset:
         """The objects of rooms without pictures."""
         with (self.folder / "rooms.jsonl").open(encoding="utf-8") as lines:
             rooms = map(json.loads, lines)
-            return {room["name"]: [as_object(o) for o in room["objects"]] for room in rooms}
+            return {room["name"]: [Object.from_dict(o) for o in room["objects"]] for room in rooms}
 
     @cached_property
-    def made(self) -> set[str]:
-        return set(scenes_to_make(self.options["rooms"], self.pictures))
+    def made(self) -> dict[str, None]:
+        return dict.fromkeys(scenes_to_make(self.options["rooms"], self.pictures))
 
     def check(self, name: str) -> None:
         parsed = parse_name(name)

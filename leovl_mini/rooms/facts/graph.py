@@ -11,8 +11,6 @@ import numpy as np
 from leovl_mini.rooms.furniture import LARGE
 from leovl_mini.rooms.room import (
     Area,
-    as_area,
-    as_object,
     corners,
     free_floor,
     gaps,
@@ -57,8 +55,8 @@ class SceneGraph:
     @classmethod
     def from_json(cls, entries: dict) -> "SceneGraph":
         """From the ``objects`` and ``areas`` of a ``scene.json``."""
-        objects, areas = map(as_object, entries["objects"]), map(as_area, entries["areas"])
-        return cls(list(objects), list(areas))
+        areas = [Area.from_dict(area) for area in entries["areas"]]
+        return cls([Object.from_dict(item) for item in entries["objects"]], areas)
 
     def name(self, item: Object) -> str | None:
         return self.names.get(item.id)
