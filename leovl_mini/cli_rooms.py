@@ -127,7 +127,6 @@ def count(
     ] = None,
 ) -> None:
     """Count the patches, voxels and pillars of many rooms."""
-    import json
     import statistics
 
     from tqdm import tqdm
@@ -154,7 +153,12 @@ def count(
         )
     console.print(table(f"{len(rows)} rooms, cells of 0.2 m", lines))
     if write:
-        made = json.loads((corpus / "corpus.json").read_text())
-        command = f"{RoomDataset(corpus).command()}; leovl-mini rooms tokens CORPUS --rooms {rooms}"
-        note = {"command": command, "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
+        made = RoomDataset(corpus)
+        command = f"{made.command()}; leovl-mini rooms tokens CORPUS --rooms {rooms}"
+        note = {
+            "command": command,
+            "rooms": len(rows),
+            "views": made.options["views"],
+            "voxel_size": 0.2,
+        }
         write_rows(write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows)

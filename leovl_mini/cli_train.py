@@ -102,10 +102,10 @@ def write_layouts(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Furnish rooms on paper only, with questions and texts: what the first stage learns from."""
-    from leovl_mini.rooms.symbolic import make_symbolic_rooms
+    from leovl_mini.rooms.dataset import make_rooms
 
     start = time.perf_counter()
-    make_symbolic_rooms(out, rooms, workers)
+    make_rooms(out, rooms, workers=workers, pictures=False)
     console.print(
         f"{out}: {rooms} rooms, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True
     )

@@ -24,7 +24,6 @@ from leovl_mini.evaluate.run import (
 )
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import categories
-from leovl_mini.rooms.dataset import world_of
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import FIXED, LARGE, SMALL
 from leovl_mini.scans.scene import Object
@@ -203,7 +202,9 @@ def test_texts_are_judged_by_facts_and_elsewhere():
         for e in load_examples(f / "examples.jsonl")
         if e.task in TEXTS
     ]
-    worlds = {f.name: world_of(json.loads((f / "scene.json").read_text())) for f in folders}
+    worlds = {
+        f.name: SceneGraph.from_json(json.loads((f / "scene.json").read_text())) for f in folders
+    }
 
     class Scribe(Oracle):
         def answers(self, scene, questions, max_new_tokens=16, use_cache=True):

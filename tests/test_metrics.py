@@ -33,9 +33,7 @@ from leovl_mini.evaluate.answers import (
 )
 from leovl_mini.evaluate.boxes import accuracy_at, box_iou, identifier_f1, multi3drefer_f1
 from leovl_mini.evaluate.captions import bleu, caption_scores, cider, rouge_l, scan2cap, tokenise
-from leovl_mini.rooms.dataset import as_object
 from leovl_mini.rooms.facts import SceneGraph
-from leovl_mini.rooms.room import Area
 from leovl_mini.scans.scene import Object
 
 # Short answers
@@ -217,9 +215,7 @@ def rooms():
     worlds, examples = {}, []
     for folder in sorted((samples_folder() / "rooms").iterdir()):
         scene = json.loads((folder / "scene.json").read_text())
-        objects = [as_object(o) for o in scene["objects"]]
-        areas = [Area(a["kind"], tuple(a["center"]), tuple(a["size"])) for a in scene["areas"]]
-        worlds[folder.name] = SceneGraph(objects, areas, {o.id for o in objects})
+        worlds[folder.name] = SceneGraph.from_json(scene)
         examples += load_examples(folder / "examples.jsonl")
     return worlds, examples
 

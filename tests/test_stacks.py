@@ -22,7 +22,8 @@ from leovl_mini.experiments.height import (
     tokens,
 )
 from leovl_mini.perception.encoders import load_encoder
-from leovl_mini.rooms.render import intrinsics, shoot
+from leovl_mini.rooms.cameras import intrinsics
+from leovl_mini.rooms.render import shoot
 from leovl_mini.tokens.positions import height_rope
 
 N = 12

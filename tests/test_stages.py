@@ -19,7 +19,7 @@ from leovl_mini.evaluate.run import load_eval_data
 from leovl_mini.model.hub import load_weights, notes, restore, shipped
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.dataset import RoomDataset, make_rooms
-from leovl_mini.rooms.lists import LISTS
+from leovl_mini.rooms.texts.lists import LISTS
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train.curriculum import symbolic, taught, tune

@@ -29,8 +29,8 @@ from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.perception.lift import Patches
 from leovl_mini.rooms.dataset import RoomDataset, make_rooms
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.lists import LISTS
-from leovl_mini.rooms.questions import plural
+from leovl_mini.rooms.texts.lists import LISTS
+from leovl_mini.rooms.texts.phrases import plural
 from leovl_mini.scans.scene import InputError, Object
 from leovl_mini.tokens import SceneTokens, representation
 from leovl_mini.tokens.base import SceneInput

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from leovl_mini.config import get_preset
 from leovl_mini.data.examples import Example, load_examples
 from leovl_mini.data.files import atomic_write
-from leovl_mini.data.samples import is_bundled, samples_folder
+from leovl_mini.data.samples import samples_folder
 from leovl_mini.evaluate.answers import (
     NUMERIC,
     TEXTS,
@@ -29,10 +29,11 @@ from leovl_mini.evaluate.facts import fact_scores
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import Symbols
 from leovl_mini.perception.encoders import load_encoder
-from leovl_mini.rooms.balance import categories, domain, group
-from leovl_mini.rooms.dataset import RoomDataset, world_of
+from leovl_mini.rooms.balance import categories, group
+from leovl_mini.rooms.dataset import RoomDataset, is_bundled
 from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import SceneGraph
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.load import load_scene
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.tokens.cache import FeatureCache
@@ -76,8 +77,8 @@ def predict(
 def next_scenes(names: Iterable[str]) -> dict[str, str]:
     """For each scene the next one of the same domain; after the last one, the first."""
     following, names = {}, sorted(set(names))
-    for kind in {n.split("_")[0] for n in names}:
-        same = [n for n in names if n.split("_")[0] == kind]
+    for kind in {parse_name(n).domain for n in names}:
+        same = [n for n in names if parse_name(n).domain == kind]
         following |= dict(zip(same, same[1:] + same[:1], strict=True))
     return {name: following[name] for name in names}
 
@@ -202,8 +203,12 @@ def evaluate(
             if again := [(s, e) for s, e in again if e]:
                 results["wrong scene, its truth"] = summarise(*zip(*again, strict=True))
         if control == "scene":
-            for name in sorted({domain(e) for e in asked}):
-                here = [(s, e) for s, e in zip(said, asked, strict=True) if domain(e) == name]
+            for name in sorted({parse_name(e.scene).domain for e in asked}):
+                here = [
+                    (s, e)
+                    for s, e in zip(said, asked, strict=True)
+                    if parse_name(e.scene).domain == name
+                ]
                 results[name] = summarise(*zip(*here, strict=True))
             if here := [
                 (s, e)
@@ -298,12 +303,10 @@ def load_eval_data(
         made, features = RoomDataset(corpus), FeatureCache(cache or corpus)
         found = [e for e in made.examples(split) if e.scene in features and not is_bundled(e.scene)]
         names = set(
-            sorted({e.scene for e in found}, key=lambda n: (int(n.split("_")[1].split("-")[0]), n))[
-                :rooms
-            ]
+            sorted({e.scene for e in found}, key=lambda n: (parse_name(n).number, n))[:rooms]
         )  # all domains
         learned = [e for e in made.examples("train") if e.task in SHORT]
-        return features.scene, [e for e in found if e.scene in names], learned, made.world
+        return features.scene, [e for e in found if e.scene in names], learned, made.graph
     features = FeatureCache(folder := samples_folder() / "features")
     areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
     examples = {s: list(load_examples(folder / f"{s}.jsonl")) for s in ("train", "val")}
@@ -312,7 +315,7 @@ def load_eval_data(
 
 
 def sample_world(features: FeatureCache, areas: dict[str, list[dict]], name: str) -> SceneGraph:
-    return world_of({"objects": features.objects[name], "areas": areas[name]})
+    return SceneGraph.from_json({"objects": features.objects[name], "areas": areas[name]})
 
 
 def load_bundled_rooms(model: LeoVL) -> tuple[Seen, list[Example], Callable[[str], SceneGraph]]:
@@ -336,7 +339,7 @@ def load_bundled_rooms(model: LeoVL) -> tuple[Seen, list[Example], Callable[[str
     return (
         seen,
         found,
-        lambda name: world_of(
+        lambda name: SceneGraph.from_json(
             json.loads((samples_folder() / "rooms" / name / "scene.json").read_text())
         ),
     )

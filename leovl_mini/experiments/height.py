@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.perception.lift import Patches, lift
+from leovl_mini.rooms.cameras import intrinsics, look_at
 from leovl_mini.rooms.furniture import COLOURS, SMALL, WOOD
-from leovl_mini.rooms.layout import empty_room
-from leovl_mini.rooms.parts import box
-from leovl_mini.rooms.render import intrinsics, look_at, shoot
-from leovl_mini.rooms.room import Room
+from leovl_mini.rooms.layout import plan_areas
+from leovl_mini.rooms.render import shoot
+from leovl_mini.rooms.room import Room, empty_room
 from leovl_mini.scans.scene import Object
 from leovl_mini.tokens.base import group_mean, unique_cells
 from leovl_mini.tokens.grid import CondensedGrid
@@ -89,12 +89,9 @@ def stacked_rooms(seed: int, index: int, colours: int = 8) -> tuple[list[Room], 
         [],
     )
     for upwards in ((1, 0), (0, 1)):
-        room, z = (
-            empty_room(
-                100_000 * seed + index, ["bedroom"], np.random.default_rng((seed, index, 1)), False
-            ),
-            base,
-        )
+        walls = np.random.default_rng((seed, index, 1))
+        room = empty_room(100_000 * seed + index, plan_areas(["bedroom"], walls), walls)
+        z = base
         room.walls.append(box(x, y, 0, 0.45, 0.45, base, WOOD))  # what the stack stands on
         for i in upwards:
             width, depth, height = sizes[i].tolist()

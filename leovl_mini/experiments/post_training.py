@@ -27,9 +27,9 @@ from leovl_mini.evaluate.answers import (
 from leovl_mini.evaluate.preferences import contrast_log_probs, edit_outcomes
 from leovl_mini.evaluate.run import Seen, predict, scenes_for
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.balance import domain as domain_of
 from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.facts import SceneGraph
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train.batches import to_device
@@ -71,11 +71,11 @@ def build_test_sets(
         for split in ("test", "reversed-test", "novel", "pairs-test")
     )
     sets = {
-        name: [e for e in test if domain_of(e) == name]
-        for name in sorted({domain_of(e) for e in test})
+        name: [e for e in test if parse_name(e.scene).domain == name]
+        for name in sorted({parse_name(e.scene).domain for e in test})
     }
     sets |= {
-        name: [e for e in some if domain_of(e) == domain]
+        name: [e for e in some if parse_name(e.scene).domain == domain]
         for name, some in (("reversed", reverse), ("novel", novel))
     }
     sets["absent"] = [e for e in test if e.kind == "existence" and e.answers[0] == "no"]
@@ -84,7 +84,7 @@ def build_test_sets(
         ("edits", True),
         ("edits elsewhere", False),
     ):  # three questions each, which stay together
-        some = [e for e in edits if (domain_of(e) == domain) == inside]
+        some = [e for e in edits if (parse_name(e.scene).domain == domain) == inside]
         whole = spread(sorted({e.derivation["pair"] for e in some}), questions // 3)
         sets[name] = [e for e in some if e.derivation["pair"] in whole]
     held = make_pairs([*test, *edits], world, features.file_of, domain)
@@ -128,7 +128,7 @@ def measure(model: LeoVL, seen: Seen, sets: Sets, pairs: Sequence[Pair], domain:
         for pair, value in zip(pairs, row.tolist(), strict=True):
             values.setdefault(f"{label}, {pair.type}", []).append((pair.example.scene, value))
     return {
-        name: [(scene.split("-")[0], round(float(v), 4)) for scene, v in some]
+        name: [(parse_name(scene).room, round(float(v), 4)) for scene, v in some]
         for name, some in values.items()
     }
 
@@ -188,7 +188,7 @@ def compare_methods(
 
     world = worlds(rooms)
     own, edited = (
-        [e for e in taught(rooms, s) if domain_of(e) == domain and e.task == "qa"]
+        [e for e in taught(rooms, s) if parse_name(e.scene).domain == domain and e.task == "qa"]
         for s in (split, "pairs-train")
     )
     kinds = {e.kind for e in own}

@@ -2,6 +2,7 @@
 CPU cores.
 """
 
+import dataclasses
 import statistics
 import time
 import warnings
@@ -46,10 +47,10 @@ def workload(
     """A made room and random features (V, H/8, W/8, C): times do not depend on what the features
     say.
     """
-    from leovl_mini.rooms.cameras import domain_room
-    from leovl_mini.rooms.render import render
+    from leovl_mini.rooms.cameras import DOMAINS, domain_room, exact, record
 
-    scene = render(domain_room("scannet", 2), frames, size)
+    style = dataclasses.replace(DOMAINS["scannet"], size=size, sensor=exact)
+    scene = record(domain_room("scannet", 2), style, frames)
     features = torch.randn(
         frames, size[0] // 8, size[1] // 8, channels, generator=torch.Generator().manual_seed(0)
     )
@@ -58,8 +59,7 @@ def workload(
 
 def run_bench(repeats: int) -> tuple[list[list[str]], list[str]]:
     """A table (headings first), and the names of the rows that missed their aim on the CPU."""
-    from leovl_mini.rooms.cameras import domain_room
-    from leovl_mini.rooms.render import render
+    from leovl_mini.rooms.cameras import DOMAINS, domain_room, exact, record
 
     rows, missed = [["what", "device", "milliseconds", "rate or ratio", "aim"]], []
 
@@ -70,8 +70,8 @@ def run_bench(repeats: int) -> tuple[list[list[str]], list[str]]:
         if not met:
             missed.append(f"{name}: {aim}")
 
-    room = domain_room("scannet", 2)
-    seconds = median_seconds(lambda: render(room, 8, (192, 256)), repeats)
+    room, style = domain_room("scannet", 2), dataclasses.replace(DOMAINS["scannet"], sensor=exact)
+    seconds = median_seconds(lambda: record(room, style), repeats)
     aim = CPU_AIMS["render"]
     row(
         "render 8 views of 256x192",

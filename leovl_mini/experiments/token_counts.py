@@ -2,7 +2,6 @@
 token statistics).
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,14 +50,14 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
     repeat rooms, or are few.
     """
     from leovl_mini.rooms.dataset import RoomDataset, split_of
+    from leovl_mini.rooms.room import parse_name
 
     made = RoomDataset(corpus)
-    names = [name for name in made.shard_of if re.fullmatch(r"[a-z]+_\d+", name)][:rooms]
-    for name in names:
-        domain, number = name.split("_")
+    parsed = [parse_name(name) for name in made.rooms]
+    for name in [name for name in parsed if not name.novel][:rooms]:
         yield {
-            "scene": name,
-            "domain": domain,
-            "split": split_of(int(number)),
-            **count_tokens(made.scene(name), voxel_size),
+            "scene": name.room,
+            "domain": name.domain,
+            "split": split_of(name.number),
+            **count_tokens(made.scene(name.room), voxel_size),
         }

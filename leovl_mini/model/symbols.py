@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from leovl_mini.model.prompts import HEIGHT_BINS
-from leovl_mini.rooms.lists import NAMED
+from leovl_mini.rooms.texts.lists import LOOKS
 from leovl_mini.scans.scene import RELATIONS, Object
 from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
 
@@ -60,7 +60,7 @@ class Vocabulary:
         """The words of one object, padded with -1 to ``WORDS``; the last one says how it is there."""
         words = [*self.ids(item.category)]
         words += [
-            i for name in NAMED if name in item.attributes for i in self.ids(item.attributes[name])
+            i for name in LOOKS if name in item.attributes for i in self.ids(item.attributes[name])
         ]
         middle, half = item.center[2], item.size[2] / 2
         for end, z in (("bottom", middle - half), ("top", middle + half)):

@@ -89,6 +89,11 @@ def lidar(shot: Shot, rng: np.random.Generator) -> np.ndarray:
     return np.where((jump > 0.6) | (noisy > 5), 0, noisy)
 
 
+def exact(shot: Shot, rng: np.random.Generator) -> np.ndarray:
+    """No faults at all: for measurements, and to see what a sensor does."""
+    return shot.depth
+
+
 DOMAINS = {
     "scannet": Domain(
         (192, 256), 66.0, (0.60, 0.95), (1.35, 1.65), (0.45, 0.85), 5.0, structured_light
@@ -134,12 +139,13 @@ def intrinsics(size: tuple[int, int], field_of_view: float) -> np.ndarray:
 
 
 def place_cameras(
-    room: Room, domain: str, views: int, seed: int = 0
+    room: Room, style: str | Domain, views: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Camera matrix (3,3) and camera-to-world poses (V,4,4): standing on free floor, looking across
     the area's middle, one area after the other.
     """
-    style, rng = DOMAINS[domain], np.random.default_rng((room.seed, seed, 3))
+    style = DOMAINS.get(style, style)
+    rng = np.random.default_rng((room.seed, seed, 3))
     floors = []
     for area in room.areas:
         points, free = free_floor(room.objects, area, 0.25)
@@ -175,24 +181,23 @@ def hold_camera(
 
 def record(
     room: Room,
-    domain: str,
+    style: str | Domain,
     views: int = 8,
     name: str = "room",
     seed: int = 0,
     cameras: tuple[np.ndarray, np.ndarray] | None = None,
-    exact: bool = False,
 ) -> Scene:
-    """Walk through the room with the domain's sensor: V frames with instance masks, in which 0 is
-    floor, walls and ceiling. The same arguments give the same frames.
+    """Walk through the room with the sensor of a domain, one of ``DOMAINS`` or your own: V frames
+    with instance masks, in which 0 is floor, walls and ceiling. The same arguments give the same
+    frames.
 
     ``cameras``: their matrix (3,3) and poses (V,4,4); without them, those of ``place_cameras``.
-    ``exact``: the true depth, without the faults of the sensor.
     """
-    K, poses = cameras or place_cameras(room, domain, views, seed)
+    style = DOMAINS.get(style, style)
+    K, poses = cameras or place_cameras(room, style, views, seed)
     rng = np.random.default_rng((room.seed, seed, 4))
-    shot = shoot(room, K, poses, DOMAINS[domain].size)
-    measured = shot.depth if exact else DOMAINS[domain].sensor(shot, rng)
-    depth = np.where(shot.depth > 0, measured, 0).astype(np.float32)
+    shot = shoot(room, K, poses, style.size)
+    depth = np.where(shot.depth > 0, style.sensor(shot, rng), 0).astype(np.float32)
     exposure = rng.uniform(0.85, 1.12, (len(poses), 1, 1, 1))
     return Scene(
         rgb=torch.from_numpy((shot.rgb * exposure).clip(0, 255).astype(np.uint8)),

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from leovl_mini.config import get_preset
 from leovl_mini.data.examples import SceneSource, save_examples
 from leovl_mini.data.files import atomic_folder, atomic_write, file_sha256
-from leovl_mini.data.samples import is_bundled
 from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.rooms.dataset import RoomDataset, is_bundled
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError, Object
 from leovl_mini.tokens import representation
 from leovl_mini.tokens.base import SceneInput, SceneTokens
@@ -148,7 +149,7 @@ class FeatureCache:
 
 
 def export_sample(
-    folder: Path, rooms: SceneSource, cache: FeatureCache, train: int = 24, val: int = 8
+    folder: Path, rooms: RoomDataset, cache: FeatureCache, train: int = 24, val: int = 8
 ) -> None:
     """A small cache to travel with the package: so many training and validation rooms, evenly over
     the domains, in one file, and their examples in ``train.jsonl`` and ``val.jsonl``. None is one
@@ -161,9 +162,9 @@ def export_sample(
                 e for e in rooms.examples(split) if e.scene in cache and not is_bundled(e.scene)
             ]
             names = {e.scene for e in examples}
-            names = sorted(names, key=lambda n: (int(n.split("_")[-1]), n))[:count]
+            names = sorted(names, key=lambda n: (parse_name(n).number, n))[:count]
             inputs += [cache.scene(name) for name in names]
-            areas |= {name: [asdict(a) for a in rooms.areas(name)] for name in names}
+            areas |= {name: [asdict(a) for a in rooms.graph(name).areas] for name in names}
             save_examples([e for e in examples if e.scene in names], partial / f"{split}.jsonl")
         file = partial / "features-0000.safetensors"
         made = {

@@ -13,12 +13,10 @@ from accelerate import PartialState
 from leovl_mini.config import get_preset
 from leovl_mini.data.examples import Example
 from leovl_mini.data.files import hardware
-from leovl_mini.data.samples import is_bundled
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import add_lora
 from leovl_mini.model.symbols import Symbols, simulate_grid, tokens_as_symbols
-from leovl_mini.rooms.dataset import RoomDataset
-from leovl_mini.rooms.symbolic import SymbolicRooms
+from leovl_mini.rooms.dataset import RoomDataset, is_bundled
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import without_pictures
 from leovl_mini.tokens.cache import FeatureCache
@@ -92,7 +90,7 @@ def symbolic(
     torch.manual_seed(seed)
     model, paper = (
         LeoVL("nano", seed=seed).to(PartialState(cpu=not torch.cuda.is_available()).device),
-        SymbolicRooms(layouts),
+        RoomDataset(layouts),
     )
     if start:
         start_from(model, start)
@@ -103,7 +101,7 @@ def symbolic(
         )
     lessons = SceneQADataset(
         model,
-        lambda name: without_pictures(name, paper.objects[name]),
+        lambda name: without_pictures(name, paper.objects(name)),
         examples,
         kind="objects",
         rooms=rooms,
@@ -117,7 +115,7 @@ def symbolic(
 
     def shown(name: str) -> Symbols:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return tokens_as_symbols(simulate_grid(paper.objects[name], rng), lessons.vocabulary)
+        return tokens_as_symbols(simulate_grid(paper.objects(name), rng), lessons.vocabulary)
 
     command = f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed {seed}" + (
         f" --rooms {rooms}" if rooms != 16 else ""

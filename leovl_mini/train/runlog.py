@@ -10,6 +10,7 @@ from leovl_mini.data.files import atomic_write
 from leovl_mini.evaluate.run import predict, summarise
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import Symbols
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneTokens
 from leovl_mini.train.batches import to_device
@@ -80,7 +81,7 @@ def watched(
         for e in examples
         if e.task == "qa" and e.kind not in kinds_left_out and e.scene.startswith(domain)
     ]
-    names = sorted(
-        {e.scene for e in some}, key=lambda name: (int(name.split("_")[1].split("-")[0]), name)
-    )[:count]
+    names = sorted({e.scene for e in some}, key=lambda name: (parse_name(name).number, name))[
+        :count
+    ]
     return [e for e in some if e.scene in names]

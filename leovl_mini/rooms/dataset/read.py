@@ -79,6 +79,14 @@ def edited_copy(scene: str, views: int) -> Scene:
     return found
 
 
+@lru_cache(maxsize=64)
+def whole_graph(scene: str, views: int) -> SceneGraph:
+    """What is true in a scene; kept, because examples of a room are asked one after the other."""
+    room = room_named(scene)
+    objects = edited_copy(scene, views).objects if parse_name(scene).edit else room.objects
+    return SceneGraph(objects, room.areas)
+
+
 class RoomDataset:
     """A folder of made rooms as a ``SceneSource``; ``options`` say how it was made.
 
@@ -106,7 +114,7 @@ class RoomDataset:
         """
         files = [self.file(split)] if split else sorted(self.folder.glob("*.jsonl"))
         asked = {e.scene for f in files if f.stem != "rooms" for e in load_examples(f)}
-        copies = ((name, *(f"{name}-{edit}" for edit in EDITS)) for name in self.made)
+        copies = ((name, *(f"{name}-{edit}" for edit in EDITS)) for name in self.rooms)
         return [name for room in copies for name in room if name in asked]
 
     def examples(self, split: str) -> Iterator[Example]:
@@ -125,6 +133,8 @@ class RoomDataset:
     def scene(self, name: str) -> Scene:
         """The recording of a room, or of an edited copy ("scannet_00008-flip"), rendered anew."""
         self.check(name)
+        if not self.pictures:
+            raise InputError(f"{self.folder} holds rooms without pictures, not scenes to be seen")
         views, parsed = self.options["views"], parse_name(name)
         if not parsed.edit:
             room = room_named(name)
@@ -134,10 +144,7 @@ class RoomDataset:
     def graph(self, name: str) -> SceneGraph:
         """What is true in a scene, whether a frame shows it or not."""
         self.check(name)
-        room = room_named(name)
-        if not parse_name(name).edit:
-            return SceneGraph(room.objects, room.areas)
-        return SceneGraph(edited_copy(name, self.options["views"]).objects, room.areas)
+        return whole_graph(name, self.options.get("views", 0))
 
     def objects(self, name: str) -> list[Object]:
         if self.pictures:
@@ -153,12 +160,13 @@ class RoomDataset:
             return {room["name"]: [Object.from_dict(o) for o in room["objects"]] for room in rooms}
 
     @cached_property
-    def made(self) -> dict[str, None]:
-        return dict.fromkeys(scenes_to_make(self.options["rooms"], self.pictures))
+    def rooms(self) -> list[str]:
+        """The names of all rooms, without edited copies."""
+        return scenes_to_make(self.options["rooms"], self.pictures)
 
     def check(self, name: str) -> None:
         parsed = parse_name(name)
-        if parsed.room not in self.made or parsed.edit not in ("", *EDITS):
+        if parsed.room not in self.rooms or parsed.edit not in ("", *EDITS):
             raise InputError(f"{self.folder} has no scene {name!r}")
 
     def command(self) -> str:

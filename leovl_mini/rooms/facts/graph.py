@@ -61,6 +61,12 @@ class SceneGraph:
     def name(self, item: Object) -> str | None:
         return self.names.get(item.id)
 
+    def has(self, name: str) -> bool:
+        """Whether "chair" or "red chair" fits anything in the room."""
+        return any(
+            name in (o.category, f"{o.attributes.get('colour')} {o.category}") for o in self.objects
+        )
+
     def gap(self, a: Object, b: Object) -> float:
         """Metres between the closest points of two boxes."""
         return float(self.distance[self.row[a.id], self.row[b.id]])

@@ -73,10 +73,10 @@ class Statement(NamedTuple):
     margin: float = 0.0
 
     def holds(self, graph: SceneGraph, *objects: Object) -> bool:
-        return self.amount(graph, *objects) > 0
+        return bool(self.amount(graph, *objects) > 0)
 
     def is_clear(self, graph: SceneGraph, *objects: Object) -> bool:
-        return self.amount(graph, *objects) >= self.margin - TOUCH
+        return bool(self.amount(graph, *objects) >= self.margin - TOUCH)
 
 
 def supported(relation: str) -> Statement:
