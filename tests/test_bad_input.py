@@ -11,7 +11,7 @@ from PIL import Image
 from rooms import box_scene, write_poses_txt, write_seven_scenes, write_tum
 
 from leovl_mini.scans import load_scene
-from leovl_mini.scans.capture import read_image
+from leovl_mini.scans.frames import read_image
 from leovl_mini.scans.scene import InputError
 
 ROOM = box_scene(views=3)
@@ -207,11 +207,11 @@ POSES_TXT = [
     ("scene.json a list", write("scene.json", "[]"), "scene.json is not a valid scene description"),
     ("scene.json up unknown", write("scene.json", '{"up": "w"}'), "scene.json"),
     ("scene.json floor a word", write("scene.json", '{"up": "z", "floor": "low"}'), "scene.json"),
-    ("empty folder", other_folder(), "other is empty; known layouts: poses.txt"),
+    ("empty folder", other_folder(), "other is empty; known file formats: poses.txt"),
     (
         "unknown layout",
         other_folder("notes.md"),
-        "other is not a capture in a known layout; known layouts: poses.txt",
+        "other is not a capture in a known file format; known file formats: poses.txt",
     ),
     ("folder around the capture", lambda path: path.parent, "did you mean {path}?"),
     ("a file", lambda path: path / "K.txt", "K.txt is a file; pass the folder of a capture"),

@@ -22,9 +22,10 @@ from rooms import (
     write_tum,
 )
 
-from leovl_mini.scans import load_scene, open_capture
+from leovl_mini.scans import load_scene
+from leovl_mini.scans.load import open_capture
 from leovl_mini.scans.geometry import back_project, project
-from leovl_mini.scans.load import rescale_intrinsics
+from leovl_mini.scans.frames import rescale_intrinsics
 from leovl_mini.scans.scene import InputError, Object, Scene
 
 KINECT = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])

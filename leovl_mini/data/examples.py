@@ -1,25 +1,31 @@
-"""One question with its answer, whatever it comes from: a known-answer room or a published
-annotation file.
+"""What is asked about a scene: ``Example``, and ``SceneSource``, the seam between scenes with their
+questions and everything that learns from them or is scored on them.
+
+Explained in notebook 01 (rgbd_and_cameras).
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from leovl_mini.scans.scene import Scene
 
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue", "grounding")
 
 
 @dataclass
 class Example:
-    """``scene`` names the scene; ``answers`` are all accepted answers, the preferred one first.
+    """One question with its answer, from a known-answer room or a published annotation file.
 
+    ``scene`` names the scene; ``answers`` are all accepted answers, the preferred one first.
     ``position`` (3,) metres and ``heading`` (radians from +x towards +y) are the situation's pose
-    (SQA3D); ``spot`` (3,) metres is a selected point on an object (object captioning); ``history``
-    holds the earlier (question, answer) turns of a dialogue; ``targets`` are the object ids that
-    grounding must find. ``derivation`` says how the answer follows from the scene.
+    (SQA3D), in the world of the loaded scene; ``spot`` (3,) metres is a selected point on an object
+    (object captioning); ``history`` holds the earlier (question, answer) turns of a dialogue;
+    ``targets`` are the object ids that grounding must find. ``derivation`` says how the answer
+    follows from the scene.
     """
 
     id: str
@@ -37,6 +43,29 @@ class Example:
     derivation: dict = field(default_factory=dict)
 
 
+@runtime_checkable
+class SceneSource(Protocol):
+    """Scenes with questions, by split. Whatever has these three methods can be cached
+    (``tokens.cache``), learned from and scored on: made rooms (``rooms.dataset.RoomDataset``) and
+    scans with a benchmark's questions (``data.benchmarks.Benchmark``) alike.
+
+    A split is a name such as "train", "val" or "test"; a source raises ``InputError`` for one that
+    it does not have, in a sentence that lists those it has.
+    """
+
+    def names(self, split: str) -> list[str]:
+        """The names of the split's scenes, each once, in a fixed order."""
+        ...
+
+    def scene(self, name: str) -> Scene:
+        """One scene by its name, read from disk at every call; ``InputError`` if there is none."""
+        ...
+
+    def examples(self, split: str) -> Iterable[Example]:
+        """The questions about the split's scenes: ``example.scene`` is in ``names(split)``."""
+        ...
+
+
 def dumps(example: Example) -> str:
     """One line of JSON without the fields that hold nothing."""
     full = dataclasses.asdict(example)
@@ -46,11 +75,9 @@ def dumps(example: Example) -> str:
     return json.dumps(kept, ensure_ascii=False)
 
 
-def save_examples(examples: Iterable[Example], path: Path) -> str:
-    """Write one example per line; return the SHA-256 of the file."""
-    text = "".join(dumps(example) + "\n" for example in examples).encode()
-    path.write_bytes(text)
-    return hashlib.sha256(text).hexdigest()
+def save_examples(examples: Iterable[Example], path: Path) -> None:
+    """Write one example per line."""
+    path.write_bytes("".join(dumps(example) + "\n" for example in examples).encode())
 
 
 def load_examples(path: Path) -> Iterator[Example]:
