@@ -233,7 +233,7 @@ def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled)
     layer = figure(scene, stages, more=more).data[4]
     centers = {
         tuple(s): c
-        for s, c in zip(stages.patches.source.tolist(), stages.patches.centers, strict=True)
+        for s, c in zip(stages.patches.cells.tolist(), stages.patches.centers, strict=True)
     }
     for place, text in zip(np.stack([layer.x, layer.y, layer.z], 1), layer.text, strict=True):
         head, cells = text.split("<br>")

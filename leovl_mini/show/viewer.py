@@ -90,7 +90,7 @@ def made_of(tokens: SceneTokens, patches: Patches, names: list[str], listed: int
     first few patches.
     """
     kept = (tokens.source >= 0).cpu()
-    token, place = tokens.source.cpu()[kept], patches.source.cpu()[kept]
+    token, place = tokens.source.cpu()[kept], patches.cells.cpu()[kept]
     seen = torch.bincount(
         token * len(names) + place[:, 0], minlength=len(tokens) * len(names)
     ).view(len(tokens), len(names))
