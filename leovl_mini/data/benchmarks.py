@@ -74,9 +74,12 @@ class Benchmark:
             )
         self.loaded: dict[str, list[Example]] = {}  # by split
 
-    def names(self, split: str) -> list[str]:
-        """The scenes that the split asks about, as far as their scans are there."""
-        return sorted({example.scene for example in self.examples(split)})
+    def names(self, split: str = "") -> list[str]:
+        """The scenes that a split asks about, as far as their scans are there; without a split,
+        those of all splits.
+        """
+        splits = [split] if split else self.files
+        return sorted({example.scene for name in splits for example in self.examples(name)})
 
     def scene(self, name: str) -> Scene:
         """The scan, by ``load_scene`` with its usual frames."""

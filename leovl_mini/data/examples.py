@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from leovl_mini.scans.scene import Scene
 
@@ -43,27 +43,23 @@ class Example:
     derivation: dict = field(default_factory=dict)
 
 
-@runtime_checkable
 class SceneSource(Protocol):
-    """Scenes with questions, by split. Whatever has these three methods can be cached
-    (``tokens.cache``), learned from and scored on: made rooms (``rooms.dataset.RoomDataset``) and
-    scans with a benchmark's questions (``data.benchmarks.Benchmark``) alike.
+    """Scenes with what is asked about them: the seam between data and all that learns or scores.
 
-    A split is a name such as "train", "val" or "test"; a source raises ``InputError`` for one that
-    it does not have, in a sentence that lists those it has.
+    Made rooms (``rooms.dataset.RoomDataset``) fill it, and so do published benchmarks
+    (``data.benchmarks.Benchmark``): what trains on the one trains on the other. A split is a name
+    such as train, val or test; a source raises ``InputError`` for one that it does not have, in a
+    sentence that lists those it has, and for a scene that it does not have.
     """
 
-    def names(self, split: str) -> list[str]:
-        """The names of the split's scenes, each once, in a fixed order."""
-        ...
+    def names(self, split: str = "") -> list[str]:
+        """The scenes of a split, each once; without a split, all of them."""
 
     def scene(self, name: str) -> Scene:
-        """One scene by its name, read from disk at every call; ``InputError`` if there is none."""
-        ...
+        """The posed RGB-D frames of a scene, read from disk at every call."""
 
     def examples(self, split: str) -> Iterable[Example]:
-        """The questions about the split's scenes: ``example.scene`` is in ``names(split)``."""
-        ...
+        """What is asked about the scenes of a split: ``example.scene`` is in ``names(split)``."""
 
 
 def dumps(example: Example) -> str:
