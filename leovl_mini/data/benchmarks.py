@@ -9,7 +9,7 @@ as ScanNet's SensReader exports them, in ``scans/`` inside it or beside it:
 
 Splits are the published ones. A folder with files of several benchmarks gives the questions of all.
 
-Explained in notebook 12 (own_scan).
+Explained in notebook 12 (own scan).
 """
 
 import dataclasses
@@ -78,8 +78,8 @@ class Benchmark:
         """The scenes that a split asks about, as far as their scans are there; without a split,
         those of all splits.
         """
-        splits = [split] if split else self.files
-        return sorted({example.scene for name in splits for example in self.examples(name)})
+        some = self.examples(split) if split else [e for s in self.files for e in self.load(s)]
+        return sorted({example.scene for example in some})
 
     def scene(self, name: str) -> Scene:
         """The scan, by ``load_scene`` with its usual frames."""
@@ -92,28 +92,29 @@ class Benchmark:
         if split not in self.files:
             have = ", ".join(self.files)
             raise InputError(f"{self.folder} has no split {split!r}; there are: {have}.")
+        if not self.load(split):
+            raise InputError(
+                f"{self.scans} holds none of the scans that split {split!r} of {self.folder} "
+                "asks about."
+            )
+        return self.load(split)
+
+    def load(self, split: str) -> list[Example]:
+        """The questions about scans that are there, read once."""
         if split not in self.loaded:
             examples = [e for reader, files in self.files[split] for e in reader(*files)]
-            self.loaded[split] = self.move_into_scans(self.about_scans(examples, split), split)
+            scenes = {example.scene for example in examples}
+            there = {name for name in scenes if (self.scans / name).is_dir()}
+            kept = [example for example in examples if example.scene in there]
+            if there != scenes:
+                warnings.warn(
+                    f"{self.scans} lacks {len(scenes - there)} of the {len(scenes)} scans of split "
+                    f"{split!r}: {len(examples) - len(kept)} of {len(examples)} questions are "
+                    "left out",
+                    stacklevel=3,
+                )
+            self.loaded[split] = self.move_into_scans(kept, split)
         return self.loaded[split]
-
-    def about_scans(self, examples: list[Example], split: str) -> list[Example]:
-        """The questions about scans that are there."""
-        scenes = {example.scene for example in examples}
-        there = {name for name in scenes if (self.scans / name).is_dir()}
-        if not there:
-            raise InputError(
-                f"{self.scans} holds none of the {len(scenes)} scans that split {split!r} of "
-                f"{self.folder} asks about, such as {min(scenes)}."
-            )
-        kept = [example for example in examples if example.scene in there]
-        if there != scenes:
-            warnings.warn(
-                f"{self.scans} lacks {len(scenes - there)} of the {len(scenes)} scans of split "
-                f"{split!r}: {len(examples) - len(kept)} of {len(examples)} questions are left out",
-                stacklevel=3,
-            )
-        return kept
 
     def move_into_scans(self, examples: list[Example], split: str) -> list[Example]:
         """Situations with their positions in the scan's world instead of around its middle, as
@@ -143,12 +144,14 @@ class Benchmark:
 
     def middle(self, scene: str) -> tuple[float, float] | None:
         """The middle (x, y) of the bounding box of a scan's mesh, if the mesh is there."""
-        if not self.mesh(scene).is_file():
+        file = self.mesh(scene)
+        if not file.is_file():
             return None
-        from leovl_mini.data.open3d_headless import (
-            open3d,
-        )  # only SQA3D needs it, and it loads slowly
+        # imported here: it loads slowly, and only SQA3D needs it
+        from leovl_mini.data.open3d_headless import open3d
 
-        mesh = open3d.io.read_point_cloud(str(self.mesh(scene)))
+        mesh = open3d.io.read_point_cloud(str(file))
+        if not mesh.has_points():
+            raise InputError(f"{file} is not a complete mesh; copy it again.")
         x, y, _ = mesh.get_axis_aligned_bounding_box().get_center()
         return float(x), float(y)

@@ -7,6 +7,7 @@ what was found there.
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import get_args
 
 from leovl_mini.scans.capture import read_json
@@ -38,7 +39,7 @@ class Entry:
     def __contains__(self, name: str) -> bool:
         return name in self.fields
 
-    def get(self, name: str, kind: type = str):
+    def get(self, name: str, kind: type | GenericAlias = str):
         """One field; ``kind`` is a key of ``WORDS``. Texts and lists may not be empty."""
         if name not in self.fields:
             raise InputError(f"{self.where}: {name!r} is missing; {AS_PUBLISHED}.")
@@ -55,7 +56,7 @@ class Entry:
         return Entry(self.get(name, dict), f"{self.where}, {name}")
 
 
-def fits(value: object, kind: type) -> bool:
+def fits(value: object, kind: type | GenericAlias) -> bool:
     if inner := get_args(kind):
         return isinstance(value, list) and value != [] and all(fits(x, inner[0]) for x in value)
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
 """What is asked about a scene: ``Example``, and ``SceneSource``, the seam between scenes with their
 questions and everything that learns from them or is scored on them.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from leovl_mini.scans.scene import Scene
 
@@ -43,6 +43,7 @@ class Example:
     derivation: dict = field(default_factory=dict)
 
 
+@runtime_checkable
 class SceneSource(Protocol):
     """Scenes with what is asked about them: the seam between data and all that learns or scores.
 

@@ -69,7 +69,7 @@ def read_vsibench_meta(path: Path) -> list[Example]:
     ]
 
 
-def values(scene: Entry) -> list[tuple[str, float, list[str]]]:
+def values(scene: Entry) -> list[tuple[str, int | float, list[str]]]:
     """What is asked of one scene: the kind of question, the exact answer, the categories."""
     counts, boxes = scene.inner("object_counts"), scene.inner("object_bbox")
     number = {name: counts.get(name, int) for name in counts.fields}
@@ -87,7 +87,7 @@ def values(scene: Entry) -> list[tuple[str, float, list[str]]]:
     return found
 
 
-def example(scene: str, kind: str, value: float, names: list[str]) -> Example:
+def example(scene: str, kind: str, value: int | float, names: list[str]) -> Example:
     question, unit, decimals = KINDS[kind]
     return Example(
         id="/".join([scene, kind, *names]),

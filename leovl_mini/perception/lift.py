@@ -1,6 +1,6 @@
 """Patches: every cell of a feature map gets its place in the world.
 
-Explained in notebook 03 (back_projection).
+Explained in notebook 03 (back-projection).
 """
 
 from dataclasses import dataclass

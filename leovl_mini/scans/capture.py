@@ -1,6 +1,6 @@
 """What a file format returns, and how the formats read text files. No image is opened yet.
 
-Explained in notebook 12 (own_scan).
+Explained in notebook 12 (own scan).
 """
 
 import json

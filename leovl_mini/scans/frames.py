@@ -1,6 +1,6 @@
 """Decode one frame: image files to tensors, and colour onto the depth camera.
 
-Explained in notebook 12 (own_scan).
+Explained in notebook 12 (own scan).
 """
 
 import re

@@ -3,7 +3,7 @@
 Everything is one batched tensor expression: no loop over frames or pixels, the same code on CPU
 and CUDA.
 
-Explained in notebook 03 (back_projection).
+Explained in notebook 03 (back-projection).
 """
 
 import torch

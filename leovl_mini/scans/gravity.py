@@ -1,6 +1,6 @@
 """Which way is up? Turn any capture's world so that +z points up and the floor lies at z = 0.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

@@ -15,7 +15,7 @@ has what several formats share. Then add a writer to ``tests/rooms.py`` and the 
 of ``tests/test_formats.py``: a known room must come back point by point, and must not with poses in
 a wrong convention.
 
-Explained in notebook 12 (own_scan).
+Explained in notebook 12 (own scan).
 """
 
 import warnings

@@ -8,7 +8,7 @@ Conventions, everywhere in this package:
 - ``camera_to_world`` maps camera points to the world: ``p_world = R p_camera + t``
 - after loading, gravity points along -z: up is +z, and the floor is near z = 0
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import dataclasses
