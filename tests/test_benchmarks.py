@@ -47,6 +47,22 @@ SCANQA, META = "ScanQA_v1.0_val.json", "scannet_meta_info_val.json"
 QA, GROUNDING = "beacon3d_qa_test.json", "beacon3d_grounding_test.json"
 
 
+SCANQA_ROWS = """[
+    {"scene_id": "scene0011_00", "question_id": "val-scene0011-0", "object_ids": [8, 3],
+     "object_names": ["cabinet", "cabinet"], "question": "What is under the sink?",
+     "answers": ["brown cabinet", "cabinet"]},
+    {"scene_id": "scene0012_00", "question_id": "test-scene0012-0", "question": "Where is the bin?"}
+]"""  # the second as in the test splits
+QA_ROW = """{
+    "question_id": "scene0025_00_27_2_spatial_1", "scene_id": "scene0025_00", "object_ids": [27],
+    "object_names": ["box"], "question": "Is the box near the door?", "answers": ["No"]
+}"""
+GROUNDING_ROW = """{
+    "item_id": "scene0025_00_27_chain_3_1_class-spatial", "scan_id": "scene0025_00",
+    "target_id": [29, 27], "instance_type": "box", "utterance": "Box on the desk"
+}"""
+
+
 def tiny() -> dict:
     """The content of small files as they are published, by their names."""
     question = {"situation": "I face the sofa.", "scene_id": "scene0001_00"}
@@ -59,53 +75,20 @@ def tiny() -> dict:
         "table": [box((0, 0, 0.3), (0.5, 0.5, 0.5))],
     }
     counts = {name: len(some) for name, some in boxes.items()}
+    asked = [
+        question | {"question": "Which way is the door?", "question_id": 7},
+        question | {"question": "Are there chairs?", "question_id": 5},
+    ]
+    answered = [
+        answer | {"question_id": 5, "rotation": turn(0), "answers": [{"answer": "no"}]},
+        answer | {"question_id": 7, "rotation": turn(45), "answers": [{"answer": "left"}]},
+    ]
     return {
-        SQA3D[0]: {
-            "questions": [
-                question | {"question": "Which way is the door?", "question_id": 7},
-                question | {"question": "Are there chairs?", "question_id": 5},
-            ]
-        },
-        SQA3D[1]: {
-            "annotations": [
-                answer | {"question_id": 5, "rotation": turn(0), "answers": [{"answer": "no"}]},
-                answer | {"question_id": 7, "rotation": turn(45), "answers": [{"answer": "left"}]},
-            ]
-        },
-        SCANQA: [
-            {
-                "answers": ["brown cabinet", "cabinet"],
-                "object_ids": [8, 3],
-                "object_names": ["cabinet", "cabinet"],
-                "question": "What is under the sink?",
-                "question_id": "val-scene0011-0",
-                "scene_id": "scene0011_00",
-            },
-            {  # as in the test splits
-                "question": "Where is the bin?",
-                "question_id": "test-scene0012-0",
-                "scene_id": "scene0012_00",
-            },
-        ],
-        QA: [
-            {
-                "question_id": "scene0025_00_27_2_spatial_1",
-                "scene_id": "scene0025_00",
-                "question": "Is the box near the door?",
-                "object_ids": [27],
-                "object_names": ["box"],
-                "answers": ["No"],
-            }
-        ],
-        GROUNDING: [
-            {
-                "item_id": "scene0025_00_27_chain_3_1_class-spatial",
-                "scan_id": "scene0025_00",
-                "target_id": [29, 27],
-                "instance_type": "box",
-                "utterance": "Box on the desk",
-            }
-        ],
+        SQA3D[0]: {"questions": asked},
+        SQA3D[1]: {"annotations": answered},
+        SCANQA: json.loads(SCANQA_ROWS),
+        QA: [json.loads(QA_ROW)],
+        GROUNDING: [json.loads(GROUNDING_ROW)],
         META: {
             "scene0251_00": {"room_size": 35.857, "object_counts": counts, "object_bbox": boxes}
         },
@@ -206,7 +189,7 @@ def test_vsibench_questions_follow_from_counts_and_boxes(files):
 
 
 def test_box_distance_is_that_of_alternating_projections():
-    """Projecting to and fro between two convex bodies ends at their closest points (von Neumann)."""
+    """Projecting to and fro between convex bodies ends at their closest points (von Neumann)."""
     rng = np.random.default_rng(0)
 
     def random_box() -> Box:
@@ -258,7 +241,6 @@ def twice(*path):
     return change
 
 
-ASKED, ANSWERED = ("questions",), ("annotations",)
 BED = ("scene0251_00", "object_bbox", "bed")
 BAD = {
     "SQA3D": [
@@ -266,11 +248,10 @@ BAD = {
         (0, drop("questions", 1), "do not hold the same questions, such as 5"),
         (1, drop("annotations", 1), "do not hold the same questions, such as 7"),
         (0, twice("questions"), "entry 2: question_id 7 appears twice"),
-        (0, drop("questions", 0, "situation"), "question_id 7: 'situation' is missing"),
         (
             1,
             put("annotations", 0, "scene_id", value="x"),
-            "question_id 5: scene_id is not scene0001",
+            "5: scene_id is not scene0001_00",
         ),
         (1, put("annotations", 0, "rotation", "_w", value=0), "5, rotation: all numbers are 0"),
         (
@@ -302,13 +283,10 @@ BAD = {
         (0, put(0, "scene_id", value="scene0001_00"), "the id must be scene0001_00, object, index"),
     ],
     "Beacon3D grounding": [
-        (0, put(0, "target_id", value=27), "'target_id' must be a list of whole numbers"),
         (0, put(0, "utterance", value=" "), "'utterance' must be a text"),
     ],
     "VSI-Bench": [
         (0, put("scene0251_00", value=[]), "'scene0251_00' must be an object"),
-        (0, drop("scene0251_00", "room_size"), "scene0251_00: 'room_size' is missing"),
-        (0, put(*BED, value=[]), "object_bbox: 'bed' must be a list of objects"),
         (0, twice(*BED), "object_bbox, bed: there must be one box, as the count says"),
         (0, put(*BED, 0, "axesLengths", value=[1, 2]), "bed: there must be one box"),
         (0, put(*BED, 0, "axesLengths", value=[1, 2, -1]), "bed: there must be one box"),

@@ -54,7 +54,7 @@ def center_of_cell(depth: torch.Tensor) -> torch.Tensor | None:
 
 
 def test_back_project_equals_open3d():
-    from leovl_mini.rooms.render import open3d
+    from leovl_mini.data.open3d_headless import open3d
 
     depth, (intrinsics, poses) = random_depth(3, 24, 32), random_cameras(3, 24, 32)
     points = back_project(depth, intrinsics, poses)
