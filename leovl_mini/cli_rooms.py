@@ -132,10 +132,10 @@ def count(
 
     from tqdm import tqdm
 
-    from leovl_mini.data.files import hardware
+    from leovl_mini.data.files import hardware, write_json
     from leovl_mini.experiments.token_counts import corpus_statistics
     from leovl_mini.rooms.dataset import RoomDataset
-    from leovl_mini.show.report import table, write_rows
+    from leovl_mini.show.report import table
 
     start = time.perf_counter()
     rows = list(tqdm(corpus_statistics(corpus, rooms), total=rooms, unit="room"))
@@ -157,4 +157,4 @@ def count(
         made = json.loads((corpus / "corpus.json").read_text())
         command = f"{RoomDataset(corpus).command()}; leovl-mini rooms tokens CORPUS --rooms {rooms}"
         note = {"command": command, "rooms": len(rows), "views": made["views"], "voxel_size": 0.2}
-        write_rows(write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows)
+        write_json(write, {**note, "hardware": hardware(), "minutes": minutes, "scenes": rows})

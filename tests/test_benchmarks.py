@@ -23,9 +23,9 @@ from leovl_mini.data.annotations import (
 from leovl_mini.data.benchmarks import Benchmark
 from leovl_mini.data.examples import TASKS, load_examples, save_examples
 from leovl_mini.data.vsibench import Box, box_distance, read_vsibench_meta
-from leovl_mini.rooms.dataset import RoomDataset, open_source
+from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.scene import InputError
-from leovl_mini.tokens.cache import FeatureCache, make_features
+from leovl_mini.tokens.cache import FeatureCache, make_features, open_source
 
 
 def turn(degrees: float) -> dict:

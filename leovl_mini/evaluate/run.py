@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from leovl_mini.config import get_preset
 from leovl_mini.data.examples import Example, load_examples
-from leovl_mini.data.files import atomic_write
+from leovl_mini.data.files import write_json
 from leovl_mini.data.samples import is_bundled, samples_folder
 from leovl_mini.evaluate.answers import (
     NUMERIC,
@@ -281,8 +281,7 @@ def as_rows(results: dict[str, dict]) -> list[list[str]]:
 
 
 def write_results(path: Path, note: dict, results: dict) -> None:
-    with atomic_write(path.parent) as partial:
-        (partial / path.name).write_text(json.dumps({**note, "results": results}, indent=1) + "\n")
+    write_json(path, {**note, "results": results})
 
 
 Material = tuple[Seen, list[Example], list[Example], Callable[[str], SceneGraph]]

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from leovl_mini.data.files import hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.experiments.speed import median_seconds, workload
 from leovl_mini.perception.lift import Patches, lift
-from leovl_mini.show.report import write_rows
 from leovl_mini.tokens import representation
 
 FRAMES = (8, 16, 32, 64, 128, 256)
@@ -112,7 +111,6 @@ def measure(
 def write_growth(path: Path) -> list[dict]:
     """Measure, and write the rows with the command and the machine they come from."""
     rows = measure()
-    write_rows(
-        path, {"command": "leovl-mini bench --growth FILE", "hardware": hardware()}, "rows", rows
-    )
+    note = {"command": "leovl-mini bench --growth FILE", "hardware": hardware()}
+    write_json(path, {**note, "rows": rows})
     return rows

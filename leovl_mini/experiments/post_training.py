@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from leovl_mini.config import pick_device
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write, hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.evaluate.answers import (
     clustered_bootstrap,
     exact_match,
@@ -234,8 +234,7 @@ def compare_methods(
 
 
 def write(file: Path, content: dict) -> None:
-    with atomic_write(file.parent) as partial:
-        (partial / file.name).write_text(json.dumps(content) + "\n")
+    write_json(file, content)
 
 
 def summarised(runs: Sequence[dict]) -> dict[str, dict]:

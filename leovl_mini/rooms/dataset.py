@@ -21,8 +21,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from leovl_mini.data.benchmarks import Benchmark, annotation_files
-from leovl_mini.data.examples import Example, SceneSource, load_examples, save_examples
+from leovl_mini.data.examples import Example, load_examples, save_examples
 from leovl_mini.data.files import atomic_write
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.rooms import balance as quality
@@ -320,18 +319,3 @@ def world_of(facts: dict) -> SceneGraph:
     """What is true in a room, from its ``scene.json``."""
     objects = [Object.from_dict(o) for o in facts["objects"]]
     return SceneGraph(objects, [as_area(a) for a in facts["areas"]], {o.id for o in objects})
-
-
-def open_source(folder: str | Path) -> SceneSource:
-    """The scenes and questions of a folder, whatever fills it: made rooms (``RoomDataset``) or
-    scans with the questions of benchmarks (``data.benchmarks``).
-    """
-    folder = Path(folder)
-    if any((folder / name).is_file() for name in ("corpus.json", "SHA256SUMS")):
-        return RoomDataset(folder)
-    if annotation_files(folder):
-        return Benchmark(folder)
-    raise InputError(
-        f"{folder} holds neither made rooms nor annotation files of a benchmark under their "
-        "published names, such as ScanQA_v1.0_val.json."
-    )

@@ -2,13 +2,11 @@
 cloud.
 """
 
-import json
 import sys
 from pathlib import Path
 
 from rich.table import Table
 
-from leovl_mini.data.files import atomic_write
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
@@ -70,13 +68,6 @@ def markdown(title: str, rows: list[list]) -> str:
     lines = [[f"{x:,}" if isinstance(x, int) else str(x) for x in row] for row in rows]
     lines.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
     return "\n".join([f"### {title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""])
-
-
-def write_rows(path: Path, note: dict, key: str, rows: list[dict]) -> None:
-    """A JSON file with a note (command, hardware ...) and, under ``key``, one line for each row."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    with atomic_write(path.parent) as partial:
-        (partial / path.name).write_text(f'{json.dumps(note)[:-1]}, "{key}": [\n{lines}\n]}}\n')
 
 
 def peak_memory() -> str:

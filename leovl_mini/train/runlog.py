@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write
+from leovl_mini.data.files import write_json
 from leovl_mini.evaluate.run import predict, summarise
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import Symbols
@@ -48,11 +48,8 @@ class RunLog:
         self.write({})
 
     def write(self, note: dict) -> None:
-        with atomic_write(self.file.parent) as partial:
-            text = json.dumps(
-                {**self.made, **note, "minutes": self.minutes(), "scores": self.scores}
-            )
-            (partial / self.file.name).write_text(text + "\n")
+        scores = {"minutes": self.minutes(), "scores": self.scores}
+        write_json(self.file, {**self.made, **note, **scores})
 
 
 def scorer(
