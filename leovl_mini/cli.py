@@ -50,7 +50,7 @@ Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
 
 Up = Annotated[
     Axis | None,
-    typer.Option(help="The world's up axis; by default read from the layout or estimated."),
+    typer.Option(help="The world's up axis; by default read from the file format or estimated."),
 ]
 
 
