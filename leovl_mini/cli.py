@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "ask": (c.AskConfig, "leovl_mini.cli:ask"),
     "rooms make": (c.RoomsConfig, "leovl_mini.cli:rooms_make"),
     "rooms symbolic": (c.SymbolicRoomsConfig, "leovl_mini.cli:rooms_symbolic"),
-    "rooms table": (c.RoomTableConfig, "leovl_mini.rooms.balance:tables"),
+    "rooms table": (c.RoomTableConfig, "leovl_mini.show.report:rooms_tables"),
     "rooms export": (c.ExportConfig, "leovl_mini.cli:rooms_export"),
     "rooms samples": (c.SamplesConfig, "leovl_mini.cli:rooms_samples"),
     "train features": (c.FeaturesConfig, "leovl_mini.cli:train_features"),
@@ -30,8 +30,8 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "train symbolic": (c.SymbolicConfig, "leovl_mini.train.curriculum:symbolic"),
     "train tune": (c.TuneConfig, "leovl_mini.train.curriculum:tune"),
     "train prefer": (c.PostTrainConfig, "leovl_mini.train.post_train:prefer"),
-    "train card": (c.CardConfig, "leovl_mini.model.cards:export_weights"),
-    "evaluate": (c.EvaluateConfig, "leovl_mini.evaluate.run:evaluate_weights"),
+    "train card": (c.CardConfig, "leovl_mini.show.cards:make_card"),
+    "evaluate": (c.EvaluateConfig, "leovl_mini.show.report:evaluate_weights"),
     "reproduce post-training": (
         c.ComparisonConfig,
         "leovl_mini.experiments.post_training:reproduce",
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "reproduce tokens": (c.TokenCountsConfig, "leovl_mini.experiments.token_counts:reproduce"),
     "reproduce growth": (c.GrowthConfig, "leovl_mini.experiments.growth:reproduce"),
     "course": (c.CourseConfig, "leovl_mini.show.course:make_course"),
-    "bench": (c.BenchConfig, "leovl_mini.experiments.speed:bench"),
+    "bench": (c.BenchConfig, "leovl_mini.cli:bench"),
 }
 
 
@@ -55,9 +55,10 @@ def main() -> None:
     traceback.
     """
     name, config = parse(sys.argv[1:])
+    module, function = COMMANDS[name][1].split(":")
     start = time.perf_counter()
     try:
-        report(run(name, config))
+        report(getattr(import_module(module), function)(config))
         out = getattr(config, "out", None)
         if out and out.exists():
             minutes = (time.perf_counter() - start) / 60
@@ -66,7 +67,26 @@ def main() -> None:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}; choose a place that can be written"
-        sys.exit(fail(text))
+        fail(text)
+
+
+def parse(words: list[str]) -> tuple[str, Any]:
+    """The command that the words begin with, and its options. Exits after --help, and where the
+    words are wrong.
+    """
+    for name in (" ".join(words[:2]), " ".join(words[:1])):
+        if name in COMMANDS:
+            rest, program = words[len(name.split()) :], f"leovl-mini {name}"
+            marks = (tyro.conf.PositionalMetavarFromFieldName,)
+            return name, tyro.cli(COMMANDS[name][0], prog=program, args=rest, config=marks)
+    group = [word for word in words if word not in ("-h", "--help")]
+    known = [name for name in COMMANDS if name.split()[: len(group)] == group]
+    if not known:
+        fail(f"there is no command {' '.join(group)!r}; say leovl-mini --help")
+    report("usage: leovl-mini COMMAND [OPTIONS], and leovl-mini COMMAND --help", "")
+    for name in known:
+        report(f"  {name:24} {' '.join(COMMANDS[name][0].__doc__.split())}")
+    sys.exit(0)
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
@@ -77,37 +97,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     return (InputError, WeightsMissing, *files)
 
 
-def fail(text: str) -> int:
-    Console(stderr=True).print(
-        f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False
-    )
-    return 2
-
-
-def parse(words: list[str]) -> tuple[str, Any]:
-    """The command that the words begin with, and its options. Exits after --help, and where the
-    words are wrong.
-    """
-    for name in (" ".join(words[:2]), " ".join(words[:1])):
-        if name in COMMANDS:
-            marks = (tyro.conf.PositionalMetavarFromFieldName,)
-            rest = words[len(name.split()) :]
-            prog = f"leovl-mini {name}"
-            return name, tyro.cli(COMMANDS[name][0], prog=prog, args=rest, config=marks)
-    wanted = [word for word in words if word not in ("-h", "--help")]
-    known = [name for name in COMMANDS if name.split()[: len(wanted)] == wanted]
-    if not known:
-        sys.exit(fail(f"there is no command {' '.join(wanted)!r}; say leovl-mini --help"))
-    report("usage: leovl-mini COMMAND [OPTIONS], and leovl-mini COMMAND --help", "")
-    for name in known:
-        about = " ".join(COMMANDS[name][0].__doc__.split())
-        report(f"  {name:24} {about}")
-    sys.exit(0)
-
-
-def run(name: str, config: Any) -> Any:
-    module, function = COMMANDS[name][1].split(":")
-    return getattr(import_module(module), function)(config)
+def fail(text: str) -> None:
+    stderr = Console(stderr=True)
+    stderr.print(f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False)
+    sys.exit(2)
 
 
 def report(*results: Any) -> None:
@@ -132,7 +125,7 @@ def megabytes(path: Path) -> float:
 # -- commands that are a few lines -----------------------------------------------------------------
 
 
-def perceive_scene(config: c.SceneConfig | c.AskConfig, tokens: str, preset: str) -> tuple:
+def perceive_scene(config: c.SceneConfig | c.AskConfig, tokens: Any, preset: str) -> tuple:
     """(scene, what perception makes of it). Warnings on the way become notes of the scene."""
     from leovl_mini.data.samples import sample_room
     from leovl_mini.scans.load import load_scene
@@ -167,24 +160,22 @@ def scene(config: c.SceneConfig) -> list:
 
 
 def ask(config: c.AskConfig) -> str | None:
-    from leovl_mini.model.leovl import LeoVL
+    from leovl_mini.model.ask import ask, load_model
+    from leovl_mini.tokens.pipeline import cached_encoder
 
-    device, preset, tokens = c.pick_device(config.device), config.preset, config.tokens
-    weights = config.weights or ("nano" if (preset, tokens) == ("nano", "grid") else None)
-    model = LeoVL.from_pretrained(weights, device) if weights else None
-    if model:
-        preset, tokens = model.preset, model.representation.kind
-    found, seen = perceive_scene(config, tokens, preset)
-    if not model:
-        model = LeoVL(preset, seen.features.shape[-1], tokens=tokens).to(device).eval()
-    report(f"{found.name}: {len(found)} frames, {len(seen)} scene tokens, preset {preset}")
+    device, preset = c.pick_device(config.device), c.get_preset(config.preset)
+    if config.weights:
+        model = load_model(str(config.weights), device=device)
+    else:
+        encoder = cached_encoder(preset.encoder, preset.longest_side, device)
+        model = load_model(config.preset, config.tokens, encoder.channels, device)
+    found, seen = perceive_scene(config, model.representation, model.preset)
+    report(f"{found.name}: {len(found)} frames, {len(seen)} scene tokens, preset {model.preset}")
     question = config.question
     while question:
         start = time.perf_counter()
-        answer = model.generate(seen.tokens, [question], max_new_tokens=96)[0]
-        note = "" if model.trained else "[untrained] "
-        seconds = time.perf_counter() - start
-        report(f"Q: {question}", f"A: {note}{answer}  ({seconds:.1f} s)")
+        answer = ask(seen, question, model)
+        report(f"Q: {question}", f"A: {answer}  ({time.perf_counter() - start:.1f} s)")
         question = next(sys.stdin, "").strip() if config.talk else ""
     if not model.trained:
         return (
@@ -245,6 +236,14 @@ def train_tokenizer(config: c.TokenizerConfig) -> None:
     from leovl_mini.rooms.dataset import RoomDataset
 
     nano.train_tokenizer(plain_texts(RoomDataset(config.corpus).examples("train")), config.out)
+
+
+def bench(config: c.BenchConfig) -> None:
+    from leovl_mini.experiments.speed import run_bench
+
+    rows, missed = run_bench(config.repeats)
+    report(("median of a call after warm-up", rows), [f"missed: {name}" for name in missed])
+    sys.exit(1 if missed else 0)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 on top.
 
 Every stack is rendered in both orders by the same cameras, so guessing is right half of the time.
-LEO-VL shows no such test: stacks, probe and sweeps are our choice. ``python -m leovl_mini.stacks
---write FILE`` measures everything and writes the table.
+LEO-VL shows no such test: stacks, probe and sweeps are our choice. ``leovl-mini reproduce height``
+measures everything.
 """
 
-import argparse
 import dataclasses
 import math
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from leovl_mini.config import HeightConfig, command_of
 from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.perception.lift import Patches, lift
 from leovl_mini.rooms.furniture import COLOURS, SMALL, WOOD
@@ -371,24 +370,19 @@ def table(found: dict, curves: dict) -> str:
     return "\n".join(text) + "\n"
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m leovl_mini.stacks", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--write", type=Path, metavar="FILE")
-    parser.add_argument("--stacks", type=int, default=800)
-    parser.add_argument("--seed", type=int, default=0)
-    wish, start = parser.parse_args(), time.perf_counter()
-    stacks = see_stacks(wish.stacks, wish.seed, load_encoder(longest_side=max(SIZE)))
-    measured = table(compare(stacks), sweeps(stacks, wish.seed))
+def reproduce(config: HeightConfig) -> str:
+    """``leovl-mini reproduce height``: measure everything, as Markdown."""
+    start = time.perf_counter()
+    stacks = see_stacks(config.stacks, config.seed, load_encoder(longest_side=max(SIZE)))
+    measured = table(compare(stacks), sweeps(stacks, config.seed))
     minutes = (time.perf_counter() - start) / 60
     report = f"""### Which of two stacked parcels is on top? Percent right, from one pillar token
 
-`python -m leovl_mini.stacks --stacks {wish.stacks} --seed {wish.seed}`: {wish.stacks} stacks in both orders,
+`{command_of("reproduce height", config)}`: {config.stacks} stacks in both orders,
 encoder of preset nano at {max(SIZE)} pixels, {os.cpu_count()} CPU cores, {minutes:.1f} minutes.
 Guessing: 50 %. In brackets: 95 % bootstrap interval over stacks.
 
 {measured}"""
-    print(report)
-    if wish.write:
-        wish.write.write_text(report)
+    if config.write:
+        config.write.write_text(report)
+    return report

@@ -15,7 +15,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from leovl_mini.config import pick_device
+from leovl_mini.config import (
+    ComparisonConfig,
+    PostTrainConfig,
+    command_of,
+    pick_device,
+    settings_of,
+)
 from leovl_mini.data.examples import Example
 from leovl_mini.data.files import atomic_write, hardware
 from leovl_mini.evaluate.answers import (
@@ -24,20 +30,22 @@ from leovl_mini.evaluate.answers import (
     exact_match_refined,
     normalise,
 )
-from leovl_mini.evaluate.preferences import contrast_log_probs, edit_outcomes
+from leovl_mini.evaluate.preferences import edit_outcomes
 from leovl_mini.evaluate.run import Seen, predict, scenes_for
-from leovl_mini.model.hub import load_weights
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import domain as domain_of
 from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.scene import InputError
-from leovl_mini.tokens.cache import FeatureCache
+from leovl_mini.tokens.base import SceneInput
+from leovl_mini.tokens.cache import FeatureCache, check_features_match
 from leovl_mini.train.batches import to_device
-from leovl_mini.train.curriculum import check_features_match, taught
+from leovl_mini.train.curriculum import train_examples
 from leovl_mini.train.grpo import on_policy_answers
-from leovl_mini.train.pairs import TYPES, Pair, load_pairs, make_pairs, save_pairs, worlds
+from leovl_mini.train.pairs import TYPES, Pair, load_pairs, make_pairs, save_pairs, visible_graphs
 from leovl_mini.train.post_train import METHODS, run_post_training
+from leovl_mini.train.runlog import RUN
+from leovl_mini.train.scenedpo import contrast_log_probs
 
 COMPARED = ("baseline", *METHODS)
 
@@ -137,106 +145,117 @@ def measure(model: LeoVL, seen: Seen, sets: Sets, pairs: Sequence[Pair], domain:
 # -- the experiment --------------------------------------------------------------------------------
 
 
-def compare_methods(
-    corpus: Path,
-    cache: Path,
-    start: Path,
-    out: Path,
-    methods: Sequence[str] = COMPARED,
-    seeds: int = 3,
-    steps: int = 200,
-    rate: float = 5e-4,
-    beta: float = 0.5,
-    questions: int = 200,
-    domain: str = "scannet",
-    split: str = "skewed-train",
-    quiet: bool = False,
-) -> dict:
-    """The whole experiment in the folder ``out``: ``pairs.jsonl``; weights and values of every run,
-    such as ``scenedpo-0.json``; and the table, ``rivals.json``. What is there already is not done
-    again.
+def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
+    """The whole experiment in the folder ``config.out``: ``pairs.jsonl``; of every run a folder,
+    such as ``scenedpo-0``, and its values, ``scenedpo-0.json``; and the table, ``comparison.json``.
+    What is there already is not done again.
 
     Pairs come from ``split`` and the minimal edits among its rooms, with the start's own wrong
     answers first.
     """
-    if unknown := set(methods) - set(COMPARED):
+    if unknown := set(config.methods) - set(COMPARED):
         raise InputError(f"unknown method {', '.join(unknown)}; choose from: {', '.join(COMPARED)}")
-    rooms, features, model = (
-        RoomDataset(corpus),
-        FeatureCache(cache),
-        load_weights(start, pick_device("auto")),
-    )
+    rooms, features = RoomDataset(config.corpus), FeatureCache(config.cache)
+    model = LeoVL.from_pretrained(config.start, pick_device("auto"))
     check_features_match(features, model.preset)
-    settings = {
-        "start": start.name,
-        "steps": steps,
-        "rate": rate,
-        "beta": beta,
-        "questions": questions,
-        "domain": domain,
-        "split": split,
-    }
-    note = out / "settings.json"
-    if note.exists() and json.loads(note.read_text()) != settings:
-        raise FileExistsError(
-            f"{out} holds runs with other settings ({note.read_text().strip()}); choose another place"
-        )
-    write(note, settings)
+    keep_settings(config)
 
-    def seen(name: str):
-        found = features.scene(name)
-        return dataclasses.replace(found, tokens=to_device(found.tokens, model.volume.device))
+    def scene_input(name: str) -> SceneInput:
+        scene = features.scene(name)
+        return dataclasses.replace(scene, tokens=to_device(scene.tokens, model.device))
 
-    world = worlds(rooms)
+    graph = visible_graphs(rooms)
     own, edited = (
-        [e for e in taught(rooms, s) if domain_of(e) == domain and e.task == "qa"]
-        for s in (split, "pairs-train")
+        [
+            e
+            for e in train_examples(rooms, split)
+            if domain_of(e) == config.domain and e.task == "qa"
+        ]
+        for split in (config.split, "pairs-train")
     )
     kinds = {e.kind for e in own}
     if not kinds:
-        raise InputError(f"{corpus} has no questions of split {split} and domain {domain}")
-    if not (out / "pairs.jsonl").exists():
-        asked = [e for e in (*own, *edited) if e.kind in kinds and e.scene in features]
-        save_pairs(
-            make_pairs(
-                asked, world, features.file_of, domain, on_policy_answers(model, seen, asked)
-            ),
-            out / "pairs.jsonl",
+        raise InputError(
+            f"{config.corpus} has no questions of split {config.split} and domain {config.domain}"
         )
-    pairs = load_pairs(out / "pairs.jsonl")
-    sets, held = build_test_sets(rooms, features, world, kinds, domain, questions)
-    runs = {
-        out / f"{m.replace(' ', '-')}-{s}.json": (m, s)
-        for s in range(seeds)
-        for m in methods
-        if s == 0 or m != "baseline"
-    }
-    for file, (method, seed) in tqdm(runs.items(), unit="run", disable=quiet):
+    file = config.out / "pairs.jsonl"
+    if not file.exists():
+        questions = [e for e in (*own, *edited) if e.kind in kinds and e.scene in features]
+        on_policy = on_policy_answers(model, scene_input, questions)
+        save_pairs(make_pairs(questions, graph, features.file_of, config.domain, on_policy), file)
+    pairs = load_pairs(file)
+    sets, held = build_test_sets(rooms, features, graph, kinds, config.domain, config.questions)
+    for run in tqdm(runs_of(config), unit="run", disable=quiet):
+        file, trained, log = run.out.with_suffix(".json"), model, {}
         if file.exists():
             continue
-        trained, made = model, {"method": method, "seed": seed}
-        if method != "baseline":
-            where, watched = file.with_suffix(".safetensors"), spread(held, 60)
-            trained, made = run_post_training(
-                start, pairs, seen, where, method, steps, seed, rate, beta, watched, quiet
-            )
-        write(file, {**made, "values": measure(trained, seen, sets, held, domain)})
-    counts = {
+        if run.method != "baseline":
+            trained = run_post_training(run, pairs, scene_input, spread(held, 60), quiet)
+            log = json.loads((run.out / RUN).read_text())
+        values = measure(trained, scene_input, sets, held, config.domain)
+        write(file, {"method": run.method, "seed": run.seed, **log, "values": values})
+    files = [run.out.with_suffix(".json") for run in runs_of(config)]
+    table = {
+        "command": command_of("reproduce post-training", config),
+        "config": settings_of(config),
         "pairs": Counter(p.type for p in pairs),
         "wrong answers": Counter(p.reason for p in pairs),
+        "seeds": config.seeds,
+        "hardware": hardware(),
+        "results": summarised([json.loads(file.read_text()) for file in files]),
     }
-    command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps} --rate {rate}"
-    command += f" --beta {beta} --questions {questions} --domain {domain} --split {split}"
-    command += "" if tuple(methods) == COMPARED else f' --methods "{",".join(methods)}"'
-    table = {"command": command, **settings, **counts, "seeds": seeds, "hardware": hardware()}
-    table["results"] = summarised([json.loads(file.read_text()) for file in runs])
-    write(out / "rivals.json", table)
+    write(config.out / "comparison.json", table)
     return table
+
+
+def keep_settings(config: ComparisonConfig) -> None:
+    """Note the settings that all runs in the folder must share; methods and seeds may be added."""
+    settings = settings_of(config)
+    for name in ("methods", "seeds", "out"):
+        settings.pop(name)
+    note = config.out / "settings.json"
+    if note.exists() and json.loads(note.read_text()) != settings:
+        raise FileExistsError(
+            f"{config.out} holds runs with other settings ({note.read_text().strip()}); "
+            "choose another place"
+        )
+    write(note, settings)
+
+
+def runs_of(config: ComparisonConfig) -> list[PostTrainConfig]:
+    """Every method with every seed; the start, "baseline", once."""
+    return [
+        PostTrainConfig(
+            pairs=config.out / "pairs.jsonl",
+            cache=config.cache,
+            start=config.start,
+            out=config.out / f"{method.replace(' ', '-')}-{seed}",
+            method=method,
+            steps=config.steps,
+            learning_rate=config.learning_rate,
+            beta=config.beta,
+            seed=seed,
+        )
+        for seed in range(config.seeds)
+        for method in config.methods
+        if seed == 0 or method != "baseline"
+    ]
 
 
 def write(file: Path, content: dict) -> None:
     with atomic_write(file.parent) as partial:
         (partial / file.name).write_text(json.dumps(content) + "\n")
+
+
+def reproduce(config: ComparisonConfig) -> list:
+    """``leovl-mini reproduce post-training``: the means of every method as a table."""
+    results = compare_methods(config)["results"]
+    measures = next(iter(results.values()))["measures"]
+    rows = [
+        [name, *(f"{row['measures'][name]['mean']:.3f}" for row in results.values())]
+        for name in measures
+    ]
+    return [("means over seeds", [["measure", *results], *rows])]
 
 
 def summarised(runs: Sequence[dict]) -> dict[str, dict]:
@@ -251,7 +270,7 @@ def summarised(runs: Sequence[dict]) -> dict[str, dict]:
         same = [r for r in runs if r["method"] == method]
         table[method] = {
             "measures": {},
-            "dynamics": [r["dynamics"] for r in same if "dynamics" in r],
+            "dynamics": [r["scores"] for r in same if "scores" in r],
         }
         for name, first in same[0]["values"].items():
             scores, where = (

@@ -2,15 +2,22 @@
 token statistics).
 """
 
+import json
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
-from leovl_mini.config import get_preset
+from leovl_mini.config import TokenCountsConfig, command_of, get_preset
+from leovl_mini.data.files import hardware
 from leovl_mini.perception.lift import lift
+from leovl_mini.rooms.dataset import RoomDataset, split_of
 from leovl_mini.scans.scene import Scene
+from leovl_mini.show.report import write_rows
 from leovl_mini.tokens.grid import CondensedGrid
 from leovl_mini.tokens.voxels import voxelise
 
@@ -31,7 +38,7 @@ def count_tokens(scene: Scene, voxel_size: float = 0.2, preset: str = "nano") ->
     the features.
     """
     features = scene.depth.new_zeros(
-        len(scene), *map_size(*scene.depth.shape[1:], get_preset(preset)["longest_side"]), 1
+        len(scene), *map_size(*scene.depth.shape[1:], get_preset(preset).longest_side), 1
     )
     with torch.no_grad():
         patches = lift(features, scene.depth, scene.intrinsics, scene.camera_to_world)
@@ -50,8 +57,6 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
     The four domains take turns. Edited copies and rooms of held-out colours are left out: they
     repeat rooms, or are few.
     """
-    from leovl_mini.rooms.dataset import RoomDataset, split_of
-
     made = RoomDataset(corpus)
     names = [name for name in made.shard_of if re.fullmatch(r"[a-z]+_\d+", name)][:rooms]
     for name in names:
@@ -62,3 +67,29 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
             "split": split_of(int(number)),
             **count_tokens(made.scene(name), voxel_size),
         }
+
+
+def reproduce(config: TokenCountsConfig) -> list:
+    """``leovl-mini reproduce tokens``: the table of counts; of every room to a JSON file."""
+    start = time.perf_counter()
+    counts = corpus_statistics(config.corpus, config.scenes)
+    rows = list(tqdm(counts, total=config.scenes, unit="room"))
+    minutes = round((time.perf_counter() - start) / 60, 1)
+    lines = [["", "median", "mean", "deviation"]]
+    for kind in ("patches", "voxels", "grid"):
+        values = [row[kind] for row in rows]
+        measures = (statistics.median, statistics.mean, statistics.stdev)
+        lines.append([kind, *(f"{measure(values):,.0f}" for measure in measures)])
+    if config.write:
+        rooms = RoomDataset(config.corpus)
+        made = json.loads((rooms.folder / "corpus.json").read_text())
+        note = {
+            "command": f"{rooms.command()}; {command_of('reproduce tokens', config)}",
+            "rooms": len(rows),
+            "views": made["views"],
+            "voxel_size": 0.2,
+        }
+        write_rows(
+            config.write, {**note, "hardware": hardware(), "minutes": minutes}, "scenes", rows
+        )
+    return [(f"{len(rows)} rooms, cells of 0.2 m", lines)]

@@ -12,6 +12,8 @@ import nbformat
 import papermill
 from tqdm import tqdm
 
+from leovl_mini.config import CourseConfig
+
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -117,3 +119,10 @@ def formulas_to_mathml(markdown: str) -> str:
     return re.sub(
         r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, markdown, flags=re.S
     )
+
+
+def make_course(config: CourseConfig) -> str | None:
+    """``leovl-mini course``: pages of all notebooks, or with ``refresh`` new outputs in them."""
+    if config.refresh:
+        return refresh_outputs(config.notebooks)
+    return f"open {run_course(config.notebooks, config.out)}"

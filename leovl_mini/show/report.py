@@ -2,17 +2,32 @@
 cloud.
 """
 
+import functools
 import json
 import sys
 from pathlib import Path
 
 from rich.table import Table
 
-from leovl_mini.data.files import atomic_write
+from leovl_mini.config import EvaluateConfig, RoomTableConfig
+from leovl_mini.data.files import atomic_write, hardware
 from leovl_mini.data.open3d_headless import open3d
+from leovl_mini.evaluate.run import (
+    as_rows,
+    evaluate,
+    evaluate_texts,
+    load_eval_data,
+    write_results,
+)
+from leovl_mini.model.hub import find
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.rooms.balance import counts_table, kinds_table, occupancy
+from leovl_mini.rooms.cameras import DOMAINS
+from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens.pipeline import Stages
+from leovl_mini.show.plots import voxels_of
+from leovl_mini.tokens.base import SceneInput
 
 
 def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
@@ -26,8 +41,9 @@ def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
     return len(cloud.point.positions)
 
 
-def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
+def scene_table(scene: Scene, stages: SceneInput, written: int) -> Table:
     """Frames, counts, extent, seconds per stage and peak memory."""
+    voxels = voxels_of(stages)
     points, _ = scene_points(scene)
     sample = points[:: max(1, len(points) // 1_000_000)]
     extent = sample.quantile(0.995, dim=0) - sample.quantile(0.005, dim=0)  # without stray points
@@ -37,7 +53,7 @@ def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
         "frames": f"{len(scene)} used, {scene.depth.shape[2]}x{scene.depth.shape[1]} pixels; left out: {dropped}",
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(stages.patches):,} lifted, {stages.patches.dropped:,} without enough depth",
-        "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:.2f} m",
+        "voxels": f"{len(voxels):,} of {voxels.size:.2f} m",
         f"{stages.kind} tokens": f"{len(stages.tokens):,}"
         + (f" of {stages.tokens.cell:.2f} m" if stages.tokens.cell else ""),
         "extent": " x ".join(f"{x:.1f}" for x in extent.tolist())
@@ -85,3 +101,55 @@ def peak_memory() -> str:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux, bytes on macOS
     return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.2f} GiB"
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def rooms_tables(config: RoomTableConfig) -> list:
+    """``leovl-mini rooms table``: examples per task and domain, questions per kind."""
+    rooms, split = RoomDataset(config.corpus), config.split
+    examples = list(rooms.examples(split))
+    train_examples = None if split == "train" else rooms.examples("train")
+    tables = {
+        f"{split}: examples": counts_table(examples),
+        f"{split}: questions": kinds_table(examples, train_examples),
+    }
+    share = occupancy(e for e in examples if e.task == "qa")
+    summary = f"The 15 most frequent answer templates make up {share:.0%} of all QA."
+    if config.write:
+        parts = [markdown(title, rows) for title, rows in tables.items()]
+        config.write.write_text("\n".join([*parts, summary, ""]))
+    return [*tables.items(), summary]
+
+
+def evaluate_weights(config: EvaluateConfig) -> list:
+    """``leovl-mini evaluate``: scores beside controls, and by domain; perhaps of texts, too."""
+    file = find(config.weights or "nano")
+    model = LeoVL.from_pretrained(file)
+    seen, examples, learned, world = load_eval_data(
+        config.corpus, config.cache, config.split, config.scenes
+    )
+    world = functools.cache(world)
+    twin = LeoVL.from_pretrained(config.question_only) if config.question_only else None
+    results = evaluate(model, seen, examples, learned, blind=twin, world=world, quiet=False)
+    by_domain = {k: r for k, r in results.items() if k in ("scene", *DOMAINS)}
+    controls = {k: r for k, r in results.items() if k not in DOMAINS}
+    names = list(dict.fromkeys(e.scene for e in examples))
+    where = config.split if config.corpus else "the package's unseen rooms"
+    lines = [
+        f"{file.name} on {where}: {len(names)} rooms; percent right",
+        ("With its scene, and controls", as_rows(controls)),
+        ("By domain", as_rows(by_domain)),
+    ]
+    if config.text_scenes:
+        names_of_texts = names[: config.text_scenes]
+        some = [e for e in examples if e.scene in names_of_texts]
+        graphs = {name: world(name) for name in names_of_texts}
+        results["texts"] = evaluate_texts(model, seen, some, graphs, quiet=False)
+        rows = [[task, *row.values()] for task, row in results["texts"].items()]
+        lines.append(("Texts", [["task", *next(iter(results["texts"].values()))], *rows]))
+    if config.write:
+        about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
+        write_results(config.write, {**about, "hardware": hardware()}, results)
+    return lines

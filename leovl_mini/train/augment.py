@@ -1,5 +1,5 @@
-"""Augmentation: a scene turned by quarters of a circle (LEO's), with fewer tokens of background; and
-a question in its shortest phrasing.
+"""Augmentation: a scene turned by quarters of a circle (LEO's), with fewer tokens of background;
+and a question in its shortest phrasing.
 
 Explained in notebook 07 (fine-tuning).
 """

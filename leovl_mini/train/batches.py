@@ -60,6 +60,41 @@ def to_device(item: SceneTokens | Symbols, device: torch.device) -> SceneTokens 
 # -- what is asked ---------------------------------------------------------------------------------
 
 
+# A symbolic token has a middle and a height, but no width.
+UNSEEN_IN_WORDS = ("length", "distance", "room size")
+
+
+# To look up a word is learned soon, to select, count and compare late: most questions of the first
+# stage ask for that.
+HARD = {
+    "contents on": 6.0,
+    "contents under": 6.0,
+    "contents inside": 6.0,
+    "count": 4.0,
+    "taller": 2.0,
+    "nearest": 2.0,
+    "place": 1.5,
+    "existence": 1.0,
+    "coordinates": 0.7,
+    "colour": 0.3,
+    "situated": 0.3,  # hardly ever learned
+    "pattern": 0.2,
+    "state": 0.2,
+    "height": 0.2,
+}
+
+
+# In tuning the same, less so.
+WEIGHTS = {
+    "qa": 1.0,
+    "object captioning": 0.15,
+    "scene captioning": 0.5,
+    "planning": 0.25,
+    "dialogue": 0.25,
+    **{kind: weight**0.5 for kind, weight in HARD.items()},
+}
+
+
 class Questions:
     """The examples of each scene, and how a scene's share of a sequence is filled with them.
 
@@ -113,7 +148,7 @@ class Questions:
 
 
 def scenes_of_step(count: int, seed: int, step: int, batch_size: int) -> list[int]:
-    """Which of ``count`` scenes a step meets: all of them once an epoch, in a new order each time."""
+    """Which of ``count`` scenes a step meets: all once an epoch, in a new order each time."""
     epoch, place = divmod(step * batch_size, count)
     orders = [np.random.default_rng((seed, 1, epoch + i)).permutation(count) for i in (0, 1)]
     return np.concatenate(orders)[place : place + batch_size].tolist()

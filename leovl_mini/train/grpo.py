@@ -1,8 +1,10 @@
-"""GRPO (Shao et al. 2024), a rival of SceneDPO: the model's own sampled answers, rewarded where
+"""GRPO (Shao et al. 2024), compared with SceneDPO: the model's own sampled answers, rewarded where
 they match exactly.
+
+Explained in notebook 09 (scenedpo).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,18 +12,18 @@ from torch import Tensor
 
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import exact_match
-from leovl_mini.evaluate.run import Seen, predict
+from leovl_mini.evaluate.run import predict
+from leovl_mini.model.generation import generate_ids
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.model.prompts import Turn, encode
-from leovl_mini.tokens.base import SceneTokens
+from leovl_mini.model.prompts import Turn
+from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.train.scenedpo import PairBatch, sequence_log_probs
 
 
-@torch.no_grad()
 def sample(
     model: LeoVL,
     scenes: Sequence[SceneTokens],
-    asked: Sequence[Turn],
+    turns: Sequence[Turn],
     group: int,
     seed: int,
     max_new_tokens: int = 12,
@@ -29,45 +31,16 @@ def sample(
 ) -> list[list[Turn]]:
     """``group`` sampled answers to the question of each turn, one turn a scene; whatever answer the
     turn had is dropped.
-
-    All are turns of one packed batch, which is read again for every word: a scene is read once for
-    its group.
     """
-    random = torch.Generator(model.volume.device).manual_seed(seed)
-    end = model.tokenizer.eos_token_id
-    written = [[t.ids[: t.answer_start] for _ in range(group)] for t in asked]
-    flat, starts = (
-        [ids for row in written for ids in row],
-        [t.answer_start for t in asked for _ in range(group)],
-    )
-    for _ in range(max_new_tokens):
-        # an end is put behind every turn as the only word to be foretold
-        turns = [
-            [Turn([*ids, end], len(ids), t.places) for ids in row]
-            for row, t in zip(written, asked, strict=True)
-        ]
-        packed = model.pack(scenes, turns)
-        hidden = model.language.get_decoder()(
-            inputs_embeds=packed.embeddings,
-            attention_mask=packed.mask(),
-            position_ids=packed.positions,
-            use_cache=False,
-        ).last_hidden_state
-        logits = model.language.get_output_embeddings()(
-            hidden[:, :-1][packed.learned[:, 1:]]
-        ).float()
-        words = torch.multinomial((logits / temperature).softmax(-1), 1, generator=random)[
-            :, 0
-        ].tolist()
-        for ids, start, word in zip(flat, starts, words, strict=True):
-            if end not in ids[start:]:
-                ids.append(word)
-        if all(end in ids[start:] for ids, start in zip(flat, starts, strict=True)):
-            break
-    return [
-        [Turn(ids, t.answer_start, t.places) for ids in row]
-        for row, t in zip(written, asked, strict=True)
-    ]
+    generator, sampled = torch.Generator().manual_seed(seed), []
+    options = {"greedy_tokens": 0, "generator": generator}
+    for scene, turn in zip(scenes, turns, strict=True):
+        question = Turn(turn.ids[: turn.answer_start], turn.answer_start, turn.places)
+        answers = generate_ids(
+            model, scene, [question] * group, max_new_tokens, temperature, **options
+        )
+        sampled.append([Turn(question.ids + a, turn.answer_start, turn.places) for a in answers])
+    return sampled
 
 
 def answer_text(model: LeoVL, turn: Turn) -> str:
@@ -75,10 +48,9 @@ def answer_text(model: LeoVL, turn: Turn) -> str:
 
 
 def advantages(rewards: Float[Tensor, "B G"]) -> Float[Tensor, "B G"]:
-    """How much better an answer is than its group, in standard deviations; 0 where all are alike."""
-    return (rewards - rewards.mean(1, keepdim=True)) / (
-        rewards.std(1, correction=0, keepdim=True) + 1e-6
-    )
+    """How much better an answer is than its group, in standard deviations; 0 if all are alike."""
+    deviation = rewards.std(1, correction=0, keepdim=True)
+    return (rewards - rewards.mean(1, keepdim=True)) / (deviation + 1e-6)
 
 
 def grpo_loss(model: LeoVL, batch: PairBatch, group: int = 8) -> Tensor:
@@ -86,31 +58,21 @@ def grpo_loss(model: LeoVL, batch: PairBatch, group: int = 8) -> Tensor:
     2024). Answers serve for one step, so the ratio to the policy that wrote them is 1 and nothing
     is clipped; no KL term.
     """
-    scenes, asked = (
-        batch.scenes[: batch.answers],
-        [turns[0] for turns in batch.turns[: batch.answers]],
-    )
-    turns = sample(model, scenes, asked, group, batch.seed)
+    count = batch.answer_count
+    scenes, questions = batch.scenes[:count], [turns[0] for turns in batch.turns[:count]]
+    answers = sample(model, scenes, questions, group, batch.seed)
     rewards = [
         [float(exact_match(answer_text(model, t), e.answers)) for t in row]
-        for row, e in zip(turns, batch.examples, strict=True)
+        for row, e in zip(answers, batch.examples, strict=True)
     ]
-    log_probs = sequence_log_probs(model, scenes, turns).view(batch.answers, group)
+    log_probs = sequence_log_probs(model, scenes, answers).view(count, group)
     return -(advantages(torch.tensor(rewards, device=log_probs.device)) * log_probs).mean()
 
 
 def on_policy_answers(
-    model: LeoVL, seen: Seen, examples: Sequence[Example], samples: int = 0, seed: int = 0
-) -> dict[str, list[str]]:
-    """{id of example: the model's answers}: the greedy one, then so many sampled ones; what wrong
-    answers are taken from first.
-    """
-    scenes = {e.scene: seen(e.scene).tokens for e in examples}
-    own = {e.id: [p] for e, p in zip(examples, predict(model, scenes, examples), strict=True)}
-    for i, example in enumerate(examples if samples else ()):
-        asked = [encode(example, model.tokenizer, model.prompt_style)]
-        own[example.id] += [
-            answer_text(model, t)
-            for t in sample(model, [scenes[example.scene]], asked, samples, seed + i)[0]
-        ]
-    return own
+    model: LeoVL, scene_input: Callable[[str], SceneInput], examples: Sequence[Example]
+) -> dict[str, str]:
+    """{id of an example: the model's most likely answer}: the first choice for wrong answers."""
+    scenes = {e.scene: scene_input(e.scene).tokens for e in examples}
+    predictions = predict(model, scenes, examples)
+    return {e.id: p for e, p in zip(examples, predictions, strict=True)}

@@ -76,9 +76,7 @@ class SymbolicQADataset(Dataset):
         samples = [self.sample(names[i], step, rng) for i, rng in zip(indices, rngs, strict=True)]
         return Batch(*map(list, zip(*samples, strict=True)))
 
-    def some_objects(
-        self, name: str, progress: float, rng: np.random.Generator
-    ) -> list[Object]:
+    def some_objects(self, name: str, progress: float, rng: np.random.Generator) -> list[Object]:
         """At least five objects of a scene, and what they stand in a relation of support with."""
         objects = self.objects[name]
         count = max(5, round(progress * len(objects)))
@@ -86,9 +84,7 @@ class SymbolicQADataset(Dataset):
         present = with_supports(set(chosen.tolist()), objects)
         return [o for o in objects if o.id in present]
 
-    def sample(
-        self, name: str, step: int, rng: np.random.Generator
-    ) -> tuple[Symbols, list[Turn]]:
+    def sample(self, name: str, step: int, rng: np.random.Generator) -> tuple[Symbols, list[Turn]]:
         """A scene in words with its turns."""
         quarters = int(rng.integers(4)) if self.turn else 0
         progress, counts = self.progress(step), self.counts(step)
