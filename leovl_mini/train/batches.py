@@ -200,7 +200,7 @@ class SceneQADataset(Dataset):
         """A scene with its turns, and the same tokens in words."""
         quarters = int(rng.integers(4)) if self.turn else 0
         scene, short = self.scene_input(name), []
-        if rng.random() < self.list_share:
+        if rng.random() < self.list_share and self.ask:
             visible = set(scene.object_ids.flatten().tolist())
             objects = [turned_object(o, quarters) for o in scene.objects if o.id in visible]
             short = short_form_questions(objects, rng)

@@ -29,7 +29,7 @@ from leovl_mini.tokens.cache import FeatureCache, check_features_match
 from leovl_mini.train.batches import HARD, UNSEEN_IN_WORDS, WEIGHTS, SceneQADataset
 from leovl_mini.train.loop import train_steps
 from leovl_mini.train.losses import alignment_loss, question_only_loss, symbolic_loss, tuning_loss
-from leovl_mini.train.runlog import CHECKPOINT, RunLog, eval_subset, made_by, scorer, start_from
+from leovl_mini.train.runlog import RunLog, eval_subset, made_by, scorer, start_from
 from leovl_mini.train.symbolic_batches import SymbolicQADataset
 
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")
@@ -51,19 +51,25 @@ class Stage:
     warmup_steps: int
     source: str
 
+    def pace(self) -> dict[str, float | int]:
+        """What ``train_steps`` must know."""
+        return {
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "warmup_steps": self.warmup_steps,
+        }
+
 
 SYMBOLIC = Stage(
     "symbolic",
     shows="what objects are, in words: one token each, then as through a grid",
-    asks="lists; short questions, lists, short-form questions; then texts",
+    asks="lists; then short questions, lists, short-form questions; then texts, too",
     loss=symbolic_loss,
     steps=SymbolicConfig.steps,
     learning_rate=2e-3,
     warmup_steps=30,
-    source="ours, in the spirit of Proxy3D's first stages on simplified input",
+    source="ours, in the spirit of Proxy3D's stages 1 to 3 on simplified input",
 )
-
-
 ALIGNMENT = Stage(
     "alignment",
     shows="image tokens",
@@ -72,10 +78,8 @@ ALIGNMENT = Stage(
     steps=TuneConfig.align_steps,
     learning_rate=3e-3,
     warmup_steps=50,
-    source="ours; LEO-VL and Proxy3D align through the language model's answers",
+    source="ours; the papers train their projectors through the language model",
 )
-
-
 TUNING = Stage(
     "tuning",
     shows="image tokens",
@@ -84,15 +88,11 @@ TUNING = Stage(
     steps=TuneConfig.steps,
     learning_rate=None,
     warmup_steps=50,
-    source="LEO-VL's five tasks; Proxy3D's last stage",
+    source="LEO-VL's five tasks; Proxy3D's stage 4",
 )
-
-
 QUESTION_ONLY = replace(
     TUNING, name="question-only", shows="nothing", loss=question_only_loss, source="our control"
 )
-
-
 STAGES = [SYMBOLIC, ALIGNMENT, TUNING, QUESTION_ONLY]
 
 
@@ -180,42 +180,20 @@ def tune(config: TuneConfig, source: SceneSource | None = None, quiet: bool = Fa
     # weights.
     muon = not (config.lora or model.is_original)
     options = {"quiet": quiet, "bf16": config.bf16, "muon": muon}
-    if not config.question_only and not (config.out / CHECKPOINT).exists():
-        run_alignment(model, features, examples, config, **options)
+    if config.align_steps and not config.question_only and not log.has_begun():
+        size = 2 * preset.batch_size  # nothing is asked: a step has room for more scenes
+        pictures = replace(dataset, model=model, examples=examples, batch_size=size, ask=False)
+        pace = replace(ALIGNMENT, steps=config.align_steps).pace()
+        train_steps(model, pictures, ALIGNMENT.loss, **pace, **options)
 
-    stage, loss = TUNING, functools.partial(tuning_loss, symbolic_share=config.symbolic_share)
+    loss = functools.partial(tuning_loss, symbolic_share=config.symbolic_share)
+    stage = replace(TUNING, loss=loss)
     if config.question_only:
-        stage, loss = QUESTION_ONLY, question_only_loss
-    stage = replace(
-        stage,
-        loss=functools.partial(loss, reduction=config.reduction),
-        steps=config.steps,
-        learning_rate=preset.learning_rate,
-    )
+        stage = QUESTION_ONLY
+    loss = functools.partial(stage.loss, reduction=config.reduction)
+    stage = replace(stage, loss=loss, steps=config.steps, learning_rate=preset.learning_rate)
     options |= {"reduction": config.reduction, "accumulate": config.accumulate}
     return run_stage(stage, model, dataset, log, **options)
-
-
-def run_alignment(
-    model: LeoVL, features: FeatureCache, examples: list[Example], config: TuneConfig, **options
-) -> None:
-    """Stage 2: nothing is asked, so a step has twice as many scenes. It is short and not
-    checkpointed: an interrupted one begins again.
-    """
-    size = 2 * get_preset(config.preset).batch_size
-    dataset = SceneQADataset(
-        model, features.scene, examples, batch_size=size, seed=config.seed, ask=False
-    )
-    if config.align_steps:
-        train_steps(
-            model,
-            dataset,
-            ALIGNMENT.loss,
-            steps=config.align_steps,
-            learning_rate=ALIGNMENT.learning_rate,
-            warmup_steps=ALIGNMENT.warmup_steps,
-            **options,
-        )
 
 
 def run_stage(stage: Stage, model: LeoVL, dataset: Dataset, log: RunLog, **options) -> dict:
@@ -225,17 +203,8 @@ def run_stage(stage: Stage, model: LeoVL, dataset: Dataset, log: RunLog, **optio
     is_main = PartialState().is_main_process
     if is_main:
         log.write()  # from the first checkpoint on, it is known whose it is
-    history = train_steps(
-        model,
-        dataset,
-        stage.loss,
-        checkpoint=log.file.with_name(CHECKPOINT),
-        evaluate=log.evaluate,
-        steps=stage.steps,
-        learning_rate=stage.learning_rate,
-        warmup_steps=stage.warmup_steps,
-        **options,
-    )
+    files = {"checkpoint": log.checkpoint, "evaluate": log.evaluate}
+    history = train_steps(model, dataset, stage.loss, **files, **stage.pace(), **options)
     return log.finish(model, history) if is_main else {}
 
 

@@ -17,7 +17,7 @@ from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train.grpo import grpo_loss
 from leovl_mini.train.loop import train_steps
 from leovl_mini.train.pairs import Pair, load_pairs
-from leovl_mini.train.runlog import CHECKPOINT, RunLog, made_by
+from leovl_mini.train.runlog import RunLog, made_by
 from leovl_mini.train.scenedpo import (
     PairDataset,
     Reference,
@@ -75,15 +75,14 @@ def run_post_training(
         return preference_metrics(contrast_log_probs(model, held, scene_input), types)
 
     log = RunLog(config.out, made_by("train prefer", config), score)
-    checkpoint = config.out / CHECKPOINT
-    if not checkpoint.exists():
+    if not log.has_begun():
         log.evaluate(model, 0) if held else log.write()
     losses = post_train(
         model,
         PairDataset(model, scene_input, pairs, seed=config.seed),
         config.method,
         config.beta,
-        checkpoint=checkpoint,
+        checkpoint=log.checkpoint,
         evaluate=log.evaluate if held else None,
         quiet=quiet,
         steps=config.steps,
@@ -92,7 +91,7 @@ def run_post_training(
         save_every=max(config.steps // 8, 1),
     )
     log.finish(model, losses)
-    checkpoint.unlink()  # 13 MB for each of many runs
+    log.checkpoint.unlink()  # 13 MB for each of many runs
     return model.eval()
 
 

@@ -57,7 +57,8 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, made: dict, score: Callable[[LeoVL], dict]):
-        self.file, self.made, self.score = folder / RUN, made, score
+        self.file, self.checkpoint = folder / RUN, folder / CHECKPOINT
+        self.made, self.score = made, score
         self.scores, self.minutes_before, self.start = [], 0.0, time.perf_counter()
         if self.file.exists():
             before = json.loads(self.file.read_text())
@@ -68,6 +69,10 @@ class RunLog:
                         f"{self.file} is of another run ({before.get(key)}, now "
                         f"{made.get(key)}); take another --out, or remove that folder"
                     )
+
+    def has_begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.checkpoint.exists()
 
     def minutes(self) -> float:
         """Also those before an interruption."""
