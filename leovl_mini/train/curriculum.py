@@ -27,9 +27,10 @@ from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneTokens
 from leovl_mini.tokens.cache import FeatureCache, check_features_match
 from leovl_mini.train.batches import HARD, UNSEEN_IN_WORDS, WEIGHTS, SceneQADataset
+from leovl_mini.train.checkpoints import start_from
 from leovl_mini.train.loop import train_steps
 from leovl_mini.train.losses import alignment_loss, question_only_loss, symbolic_loss, tuning_loss
-from leovl_mini.train.runlog import RunLog, eval_subset, made_by, scorer, start_from
+from leovl_mini.train.runlog import RunLog, eval_subset, made_by, scorer
 from leovl_mini.train.symbolic_batches import SymbolicQADataset
 
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.train.batches import Batch
-from leovl_mini.train.runlog import load_checkpoint, save_checkpoint
+from leovl_mini.train.checkpoints import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
