@@ -7,12 +7,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from leovl_mini.config import get_preset
 from leovl_mini.data.examples import Example, load_examples
 from leovl_mini.data.samples import is_bundled, samples_folder
 from leovl_mini.evaluate.answers import SHORT
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.rooms.dataset import RoomDataset, world_of
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.load import load_scene
@@ -64,7 +62,7 @@ def by_number(name: str) -> tuple[int, str]:
 
 
 def load_samples() -> EvalData:
-    folder = samples_folder() / "lessons"
+    folder = samples_folder() / "features"
     features = FeatureCache(folder)
     areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
     return EvalData(
@@ -79,12 +77,11 @@ def load_bundled_rooms(model: LeoVL) -> EvalData:
     """The bundled rooms, perceived as ``model`` needs it when they are first asked for; no weights
     of the package have learned from them.
     """
-    preset, rooms = get_preset(model.preset), samples_folder() / "rooms"
-    encoder = load_encoder(preset["encoder"], preset["longest_side"])
+    rooms = samples_folder() / "rooms"
 
     @functools.cache
     def scene_input(name: str) -> SceneInput:
-        return perceive(load_scene(rooms / name), encoder, model.representation)
+        return perceive(load_scene(rooms / name), model.representation, preset=model.preset)
 
     examples = [
         dataclasses.replace(example, scene=folder.name)

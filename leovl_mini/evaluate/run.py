@@ -47,7 +47,7 @@ def predict(
     predictions = [""] * len(examples)
     model.eval()
     for name, places in tqdm(by_scene.items(), unit="scene", disable=quiet):
-        answers = model.answers(scenes[name], [examples[i] for i in places], max_new_tokens)
+        answers = model.generate(scenes[name], [examples[i] for i in places], max_new_tokens)
         for i, answer in zip(places, answers, strict=True):
             predictions[i] = answer
     return predictions

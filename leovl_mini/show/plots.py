@@ -13,8 +13,8 @@ from torch import Tensor
 from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens.base import SceneTokens, group_mean
-from leovl_mini.tokens.pipeline import Stages
+from leovl_mini.tokens.base import SceneInput, SceneTokens, group_mean
+from leovl_mini.tokens.voxels import Voxels, voxelise
 
 DEPTH = LinearSegmentedColormap.from_list(
     "depth", ["#fde725", "#35b779", "#31688e", "#440154"]
@@ -132,7 +132,12 @@ def label_plane(axes: Axes, title: str) -> Axes:
     return axes
 
 
-def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
+def voxels_of(scene: SceneInput) -> Voxels:
+    """The voxels behind a scene's tokens: those of the grid's own size, else of 0.2 m."""
+    return voxelise(scene.patches, scene.tokens.cell or 0.2)
+
+
+def overview(scene: Scene, stages: SceneInput, columns: int = 6) -> Figure:
     """One page: frames, depth, features, and from above the points, the voxels and the grid tokens."""
     shown = np.linspace(0, len(scene) - 1, min(columns, len(scene))).round().astype(int)
     features = feature_colours(stages.features[shown])
@@ -152,7 +157,7 @@ def overview(scene: Scene, stages: Stages, columns: int = 6) -> Figure:
     images.colorbar(artist, ax=axes[1], label="depth (m), white = none", shrink=0.9)
 
     points, colours = scene_points(scene)
-    voxels, tokens = stages.voxels, stages.tokens
+    voxels, tokens = voxels_of(stages), stages.tokens
     axes = views.subplots(1, 3, sharex=True, sharey=True)
     top_view(axes[0], points, colours, f"{len(points):,} points, below {CUT} m")
     path = scene.camera_to_world[:, :2, 3].cpu()

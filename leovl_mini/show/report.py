@@ -12,7 +12,8 @@ from leovl_mini.data.files import atomic_write
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens.pipeline import Stages
+from leovl_mini.show.plots import voxels_of
+from leovl_mini.tokens.base import SceneInput
 
 
 def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
@@ -26,8 +27,9 @@ def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
     return len(cloud.point.positions)
 
 
-def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
+def scene_table(scene: Scene, stages: SceneInput, written: int) -> Table:
     """Frames, counts, extent, seconds per stage and peak memory."""
+    voxels = voxels_of(stages)
     points, _ = scene_points(scene)
     sample = points[:: max(1, len(points) // 1_000_000)]
     extent = sample.quantile(0.995, dim=0) - sample.quantile(0.005, dim=0)  # without stray points
@@ -37,7 +39,7 @@ def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
         "frames": f"{len(scene)} used, {scene.depth.shape[2]}x{scene.depth.shape[1]} pixels; left out: {dropped}",
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(stages.patches):,} lifted, {stages.patches.dropped:,} without enough depth",
-        "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:.2f} m",
+        "voxels": f"{len(voxels):,} of {voxels.size:.2f} m",
         f"{stages.kind} tokens": f"{len(stages.tokens):,}"
         + (f" of {stages.tokens.cell:.2f} m" if stages.tokens.cell else ""),
         "extent": " x ".join(f"{x:.1f}" for x in extent.tolist())

@@ -12,14 +12,13 @@ from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Object, Scene
 from leovl_mini.show.objects import box_corners
-from leovl_mini.show.plots import feature_colours, token_colours
-from leovl_mini.tokens.base import SceneTokens
-from leovl_mini.tokens.pipeline import Stages
+from leovl_mini.show.plots import feature_colours, token_colours, voxels_of
+from leovl_mini.tokens.base import SceneInput, SceneTokens
 
 
 def figure(
     scene: Scene,
-    stages: Stages | None = None,
+    stages: SceneInput | None = None,
     max_points: int = 15_000,
     ceiling: float = 2.3,
     boxes: bool = False,
@@ -39,11 +38,12 @@ def figure(
     ).long()
     traces = [point_layer(points[pick], colours[pick], "points", 2.0), camera_layer(scene)]
     if stages is not None:
-        low = stages.voxels.centers[:, 2] < ceiling
-        voxel_colours = (feature_colours(stages.voxels.features)[low.cpu()] * 255).byte()
+        voxels = voxels_of(stages)
+        low = voxels.centers[:, 2] < ceiling
+        voxel_colours = (feature_colours(voxels.features)[low.cpu()] * 255).byte()
         traces.append(
             point_layer(
-                stages.voxels.centers[low], voxel_colours, "voxels", 5.0, hide=True, symbol="square"
+                voxels.centers[low], voxel_colours, "voxels", 5.0, hide=True, symbol="square"
             )
         )
         layers = {f"{stages.kind} tokens": stages.tokens, **(more or {})}
