@@ -1,6 +1,5 @@
 """The command line: ``leovl-mini scene``, ``ask``, ``rooms``, ``course``."""
 
-import functools
 import sys
 import time
 import warnings
@@ -198,27 +197,23 @@ def evaluate(
     places, no features.
     """
     from leovl_mini.data.files import hardware
-    from leovl_mini.evaluate.run import as_rows, evaluate_texts, load_eval_data, write_results
+    from leovl_mini.evaluate.data import load_eval_data
+    from leovl_mini.evaluate.run import as_rows, evaluate_texts, write_results
     from leovl_mini.evaluate.run import evaluate as score
     from leovl_mini.model.hub import find
     from leovl_mini.model.leovl import LeoVL
     from leovl_mini.rooms.cameras import DOMAINS
+    from leovl_mini.rooms.dataset import RoomDataset
     from leovl_mini.show.report import table
+    from leovl_mini.tokens.cache import FeatureCache
 
     file, start = find(weights or "nano"), time.perf_counter()
     model = LeoVL.from_pretrained(file)
-    seen, examples, learned, world = load_eval_data(corpus, cache, split, rooms)
-    world = functools.cache(world)
-    results = score(
-        model,
-        seen,
-        examples,
-        learned,
-        blind=LeoVL.from_pretrained(blind) if blind else None,
-        world=world,
-        quiet=False,
-    )
-    names = list(dict.fromkeys(e.scene for e in examples))
+    made = [RoomDataset(corpus), FeatureCache(cache or corpus)] if corpus else [None, None]
+    data = load_eval_data(*made, split, rooms)
+    twin = LeoVL.from_pretrained(blind) if blind else None
+    results = score(model, data, question_only=twin, quiet=False)
+    names = list(dict.fromkeys(e.scene for e in data.examples))
     where = split if corpus else "the package's unseen rooms"
     about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
     seconds = time.perf_counter() - start
@@ -233,10 +228,7 @@ def evaluate(
         table("By domain", as_rows({k: r for k, r in results.items() if k in ("scene", *DOMAINS)}))
     )
     if texts:
-        some = [e for e in examples if e.scene in names[:texts]]
-        results["texts"] = evaluate_texts(
-            model, seen, some, {n: world(n) for n in names[:texts]}, quiet=False
-        )
+        results["texts"] = evaluate_texts(model, data, names[:texts], quiet=False)
         rows = [[task, *row.values()] for task, row in results["texts"].items()]
         console.print(table("Texts", [["task", *next(iter(results["texts"].values()))], *rows]))
     if write:

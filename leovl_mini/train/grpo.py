@@ -2,7 +2,7 @@
 they match exactly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import exact_match
-from leovl_mini.evaluate.run import Seen, predict
+from leovl_mini.evaluate.run import predict
 from leovl_mini.model.generation import generate_ids
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.prompts import Turn, encode
-from leovl_mini.tokens.base import SceneTokens
+from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.train.scenedpo import PairBatch, sequence_log_probs
 
 
@@ -78,7 +78,11 @@ def grpo_loss(model: LeoVL, batch: PairBatch, group: int = 8) -> Tensor:
 
 
 def on_policy_answers(
-    model: LeoVL, seen: Seen, examples: Sequence[Example], samples: int = 0, seed: int = 0
+    model: LeoVL,
+    seen: Callable[[str], SceneInput],
+    examples: Sequence[Example],
+    samples: int = 0,
+    seed: int = 0,
 ) -> dict[str, list[str]]:
     """{id of example: the model's answers}: the greedy one, then so many sampled ones; what wrong
     answers are taken from first.

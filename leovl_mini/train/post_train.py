@@ -1,6 +1,6 @@
 """Post-training: SceneDPO, and the methods it is compared with, by one loop on the same pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,14 +9,14 @@ import torch
 from leovl_mini.config import pick_device
 from leovl_mini.data.files import hardware
 from leovl_mini.evaluate.preferences import preference_metrics
-from leovl_mini.evaluate.run import Seen
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.scans.scene import InputError
+from leovl_mini.tokens.base import SceneInput
 from leovl_mini.train.grpo import grpo_loss
 from leovl_mini.train.loop import train_steps
 from leovl_mini.train.pairs import Pair
 from leovl_mini.train.runlog import RunLog
-from leovl_mini.train.scenedpo import PairDataset, Reference, preference_loss, sft_loss
+from leovl_mini.train.scenedpo import PairDataset, Reference, contrast_log_probs, preference_loss, sft_loss
 
 METHODS = {  # the weights of the three losses; GRPO has rewards instead
     "sft": {"w_a": 0.0, "w_s": 0.0, "w_nll": 1.0},
@@ -30,7 +30,7 @@ METHODS = {  # the weights of the three losses; GRPO has rewards instead
 def post_train(
     model: LeoVL,
     pairs: Sequence[Pair],
-    seen: Seen,
+    seen: Callable[[str], SceneInput],
     method: str = "scenedpo",
     steps: int = 200,
     rate: float = 1e-4,
@@ -63,7 +63,7 @@ def post_train(
 def run_post_training(
     start: Path,
     pairs: Sequence[Pair],
-    seen: Seen,
+    seen: Callable[[str], SceneInput],
     out: Path,
     method: str = "scenedpo",
     steps: int = 200,
@@ -85,7 +85,9 @@ def run_post_training(
     command += f" --rate {rate} --beta {beta} --seed {seed}"
     dynamics = RunLog(
         out.with_suffix(".progress.json"),
-        lambda model: preference_metrics(model, held, seen),
+        lambda model: preference_metrics(
+            contrast_log_probs(model, held, seen), [p.type for p in held]
+        ),
         {"command": command},
     )
     if not dynamics.scores:

@@ -14,7 +14,7 @@ the same pairs, step by step.
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leovl_mini.data.examples import Example
-from leovl_mini.evaluate.run import Seen
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import add_lora, merge_lora
 from leovl_mini.model.prompts import Turn, encode
-from leovl_mini.tokens.base import SceneTokens
+from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.train.augment import select, turned_example, turned_tokens
 from leovl_mini.train.batches import SceneQADataset, to_device
 from leovl_mini.train.pairs import Pair
@@ -71,7 +70,7 @@ class PairDataset(SceneQADataset):
     def __init__(
         self,
         model: LeoVL,
-        seen: Seen,
+        seen: Callable[[str], SceneInput],
         pairs: Sequence[Pair],
         rooms: int = 8,
         seed: int = 0,
@@ -146,6 +145,21 @@ def pair_log_probs(model: LeoVL, batch: PairBatch) -> Float[Tensor, "3 B"]:
     found = sequence_log_probs(model, batch.scenes, batch.turns)
     said, repeated = found.split([2 * batch.answers, batch.answers])
     return torch.stack([*said.view(-1, 2).T, repeated])
+
+
+@torch.no_grad()
+def contrast_log_probs(
+    model: LeoVL, pairs: Sequence[Pair], seen: Callable[[str], SceneInput], size: int = 8
+) -> Float[Tensor, "3 N"]:
+    """``pair_log_probs`` of N pairs on whole scenes, ``size`` pairs at once; for evaluation."""
+    model.eval()
+    dataset = PairDataset(model, seen, pairs, turn=False, plain=1.0)
+    columns = []
+    for start in range(0, len(pairs), size):
+        chunk = pairs[start : start + size]
+        batch = dataset.collect(chunk, [np.random.default_rng(0)] * len(chunk))
+        columns.append(pair_log_probs(model, batch.to(model.device)).cpu())
+    return torch.cat(columns, dim=1) if columns else torch.zeros(3, 0)
 
 
 def scenedpo_loss(
