@@ -139,9 +139,9 @@ def ask(
 
 @app.command()
 def bench(
-    repeats: Annotated[
-        int, typer.Option(min=20, help="Timed calls of each row; the median counts.")
-    ] = 20,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Time for each row; the median of its calls counts.")
+    ] = 2.0,
     growth: Annotated[
         Path | None,
         typer.Option(
@@ -159,7 +159,7 @@ def bench(
     from leovl_mini.experiments.speed import run_bench
     from leovl_mini.show.report import table
 
-    rows, missed = run_bench(repeats)
+    rows, missed = run_bench(seconds)
     console.print(table("median of a call after warm-up", rows))
     for name in missed:
         console.print(f"missed: {name}", style="red")
