@@ -82,7 +82,7 @@ def measure(
                 pool = partial(representation(kind), patches)
                 rows.append(row(kind, "frames", count, patches, pool))
 
-        patches = lifting(32)()
+        patches = lifting(min(32, max(frames)))()
         for budget in budgets:
             for kind, options in WITH_BUDGET.items():
                 pool = partial(representation(kind, budget=budget, **options), patches)

@@ -2,8 +2,9 @@
 on top.
 
 Every stack is rendered in both orders by the same cameras, so guessing is right half of the time.
-LEO-VL shows no such test: stacks, probe and sweeps are our choice. Explained in notebook 04 (voxels
-to grid).
+LEO-VL shows no such test: stacks, probe and sweeps are our choice.
+
+Explained in notebook 04 (voxels to grid).
 """
 
 import dataclasses
@@ -36,6 +37,8 @@ GAPS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0, 1.5, 2.0)  # m from the lower 
 CLUTTER = (0, 1, 2, 4, 6, 8)  # other things in the same pillar
 WAVELENGTHS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2, 1.6, 3.2, 6.4, 12.8, 25.6, 64.0)  # m
 APART = 0.4  # m between the two things where something else is varied
+
+TITLE = "### Which of two stacked parcels is on top? Percent right, from one pillar token"
 
 Curves = dict[str, dict[str, list[tuple[float, Tensor]]]]  # {axis: {line: (value, right (N,))}}
 
@@ -184,15 +187,15 @@ class HeightSettings:
 
 
 def measure_height(settings: HeightSettings) -> str:
-    """The whole experiment as a Markdown text: how it was made, and four tables."""
+    """The whole experiment as a text in Markdown: how it was made, and four tables."""
     start, encoder = time.perf_counter(), load_encoder(longest_side=max(SIZE))
     stacks = see_stacks(settings.stacks, settings.seed, encoder)
     tables = table(compare(stacks), sweeps(stacks, settings.seed))
     minutes = (time.perf_counter() - start) / 60
-    return f"""### Which of two stacked parcels is on top? Percent right, from one pillar token
+    return f"""{TITLE}
 
-{settings.stacks} stacks in both orders, seed {settings.seed}, encoder of preset nano at {max(SIZE)} pixels; \
-{hardware()}, {minutes:.1f} minutes.
+{settings.stacks} stacks in both orders, seed {settings.seed}; pictures of {SIZE[1]}x{SIZE[0]}
+pixels, encoder of preset nano; {hardware()}, {minutes:.1f} minutes.
 Guessing: 50 %. In brackets: 95 % bootstrap interval over stacks.
 
 {tables}"""

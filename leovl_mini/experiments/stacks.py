@@ -1,8 +1,9 @@
 """Stacks of two parcels, rendered in both orders by the same cameras: what the experiment on height
 asks about.
 
-LEO-VL shows no such test; stacks and cameras are our choice. Explained in notebook 04 (voxels to
-grid).
+LEO-VL shows no such test; stacks and cameras are our choice.
+
+Explained in notebook 04 (voxels to grid).
 """
 
 import math
@@ -108,7 +109,7 @@ def see_stacks(count: int, seed: int, encoder: nn.Module, colours: int = 8) -> S
 
 
 def shared_pillar(patches: Patches) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, heights and segments of the patches in the pillar that sees most of both parcels."""
+    """Features, heights and segments of the pillar that sees most of both parcels."""
     cells, pillar = unique_cells((patches.centers[:, :2] / VOXEL).floor().long())
     first, second = (
         torch.bincount(pillar[patches.segments == i], minlength=len(cells)) for i in (1, 2)

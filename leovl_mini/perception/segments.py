@@ -4,6 +4,7 @@ Two things that touch meet in a concave crease, and the surface of one thing is 
 what stays connected without crossing a crease is a thing or a part of one (Stein et al. 2014,
 "Object Partitioning using Local Convexity", here on voxels). Floor, walls and ceiling come first,
 as planes; a crease between parts of one colour does not count, so that a chair keeps its back.
+
 Explained in notebook 05 (proxies).
 """
 

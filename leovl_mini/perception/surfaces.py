@@ -1,7 +1,9 @@
 """Surfaces of a capture: the pixels of all frames fused in 3D, with normals and curvature, and the
 planes of the room among them.
 
-What ``segments`` cuts into things. Explained in notebook 05 (proxies).
+What ``segments`` cuts into things.
+
+Explained in notebook 05 (proxies).
 """
 
 from dataclasses import dataclass

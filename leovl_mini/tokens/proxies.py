@@ -2,7 +2,8 @@
 segment by segment.
 
 The clustering chooses which patches belong together and is not differentiable; gradients flow
-through the means to the features. Explained in notebook 05 (proxies).
+through the means to the features.
+Explained in notebook 05 (proxies).
 """
 
 import warnings
@@ -152,11 +153,9 @@ def seed_centers(
     time, among their occupied cells of ``cell`` metres, and a group that has n centres takes the
     best n / 4 of many draws at once: far fewer rounds than one by one.
     """
-    generator = torch.Generator().manual_seed(0)
     # Groups with many centres come first, so that those which still draw are always the first ones.
     by_count = counts.sort(descending=True, stable=True).indices
     goal, first = counts[by_count], (counts.cumsum(0) - counts)[by_count]
-
     rank = by_count.argsort()[group][:, None]
     cells, cell_of = unique_cells(torch.cat([rank, (points / cell).floor().long()], dim=1))
     owner, place = cells[:, 0], group_mean(points, cell_of, len(cells))
@@ -165,6 +164,7 @@ def seed_centers(
 
     center, placed = points.new_zeros(int(counts.sum()), 3), torch.zeros_like(goal)
     distance = torch.full_like(weight, 100.0)  # square metres: farther than anything
+    generator = torch.Generator().manual_seed(0)
     while active := int((placed < goal).sum()):
         m = int(ends[active - 1])  # the cells of active groups
         take = torch.minimum((placed // 4).clamp(min=1), goal - placed)[:active]
