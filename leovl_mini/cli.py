@@ -241,7 +241,7 @@ def train_tokenizer(config: c.TokenizerConfig) -> None:
 def bench(config: c.BenchConfig) -> None:
     from leovl_mini.experiments.speed import run_bench
 
-    rows, missed = run_bench(config.repeats)
+    rows, missed = run_bench(config.seconds)
     report(("median of a call after warm-up", rows), [f"missed: {name}" for name in missed])
     sys.exit(1 if missed else 0)
 

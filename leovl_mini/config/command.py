@@ -50,7 +50,7 @@ def settings_of(config: Any) -> dict[str, Any]:
 # -- checks ----------------------------------------------------------------------------------------
 
 
-def at_least(lowest: int, config: Any, *names: str) -> None:
+def at_least(lowest: float | int, config: Any, *names: str) -> None:
     for name in names:
         if (value := getattr(config, name)) < lowest:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, must be at least {lowest}")

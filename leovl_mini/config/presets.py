@@ -5,6 +5,9 @@ Explained in notebook 00 (overview).
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+Tokens = Literal["patches", "voxels", "grid", "proxies", "objects"]
 
 
 @dataclass(frozen=True)

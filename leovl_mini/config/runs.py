@@ -7,9 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from leovl_mini.config.command import at_least, shares
-from leovl_mini.config.presets import get_preset
-
-Tokens = Literal["patches", "voxels", "grid", "proxies", "objects"]
+from leovl_mini.config.presets import Tokens, get_preset
 
 
 # -- data ------------------------------------------------------------------------------------------
@@ -39,7 +37,7 @@ class RoomsConfig:
 
 @dataclass
 class SymbolicRoomsConfig:
-    """Furnish rooms without a picture, with questions and texts: what the first stage learns from."""
+    """Furnish rooms without pictures, with questions and texts: what the first stage learns from."""
 
     out: Path
     """A new folder."""

@@ -7,8 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from leovl_mini.config.command import at_least
-from leovl_mini.config.presets import get_preset
-from leovl_mini.config.runs import Tokens
+from leovl_mini.config.presets import Tokens, get_preset
 
 Domain = Literal["scannet", "rscan", "multiscan", "arkitscenes"]
 
@@ -85,7 +84,7 @@ class AskConfig:
 
 @dataclass
 class RoomTableConfig:
-    """Count a split's examples per task and domain, and show what can be answered without looking."""
+    """Count a split's examples per task and domain, and what can be answered without looking."""
 
     corpus: Positional[Path]
     """Folder written by leovl-mini rooms make."""
@@ -127,7 +126,7 @@ class SamplesConfig:
 
 @dataclass
 class FeatureSampleConfig:
-    """Take a few rooms out of a feature cache, with their examples, to train on a laptop at once."""
+    """Take a few rooms out of a feature cache, with their examples, to train on a laptop."""
 
     corpus: Positional[Path]
     """Folder written by leovl-mini rooms make."""
@@ -175,7 +174,7 @@ class CardConfig:
 
 @dataclass
 class HeightConfig:
-    """Which of two stacked parcels is on top, from one pillar token? With height RoPE and without."""
+    """Which of two stacked parcels is on top, from one pillar token, with and without height RoPE?"""
 
     write: Path | None = None
     """Also write the table to this Markdown file."""
@@ -215,11 +214,11 @@ class GrowthConfig:
 class BenchConfig:
     """Time the stages on this machine; exit with 1 where an aim is missed."""
 
-    repeats: int = 20
-    """Timed calls of each row; the median counts."""
+    seconds: float = 2.0
+    """Time for each row; the median of its calls counts."""
 
     def __post_init__(self):
-        at_least(20, self, "repeats")
+        at_least(0.1, self, "seconds")
 
 
 @dataclass

@@ -1,5 +1,7 @@
-"""What post-training should change: does the right answer win over a wrong one, and lose its
-likelihood in a wrong scene?
+"""What post-training should change: does the right answer win over a wrong one, does it lose its
+likelihood in a wrong scene, and do answers follow a change of the room?
+
+Explained in notebook 09 (scenedpo).
 """
 
 from collections import defaultdict
@@ -9,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from leovl_mini.data.examples import Example
-from leovl_mini.evaluate.answers import normalise
-from leovl_mini.evaluate.run import main_score
+from leovl_mini.evaluate.answers import main_score, normalise
 
 
 def preference_metrics(
@@ -43,22 +44,27 @@ def edit_outcomes(
     after the one that does not)}; an answer that merely changes scores in the first only.
     ``examples`` are those of a split ``pairs-*``.
     """
-    found: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
+    edits: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
     for prediction, example in zip(predictions, examples, strict=True):
         right = main_score(prediction, example) == 1
-        found[example.derivation["pair"]][example.derivation["role"]] = normalise(prediction), right
+        edits[example.derivation["pair"]][example.derivation["role"]] = normalise(prediction), right
     return {
-        k: (p["base"][1] and p["flip"][1], p["base"][0] == p["same"][0]) for k, p in found.items()
+        name: (
+            roles["base"][1] and roles["flip"][1],
+            roles["base"][0] == roles["same"][0],
+        )
+        for name, roles in edits.items()
     }
 
 
-def hallucination(predictions: Sequence[str], examples: Sequence[Example]) -> float:
-    """How often "yes" is said of what is not there: the share of the questions of existence whose
-    answer is no. NaN without any.
+def hallucinations(
+    predictions: Sequence[str], examples: Sequence[Example]
+) -> list[tuple[str, bool]]:
+    """(scene, whether "yes" is said of what is not there) for every question of existence whose
+    answer is no.
     """
-    absent = [
-        p
-        for p, e in zip(predictions, examples, strict=True)
-        if e.kind == "existence" and e.answers[0] == "no"
+    return [
+        (example.scene, normalise(prediction) == "yes")
+        for prediction, example in zip(predictions, examples, strict=True)
+        if example.kind == "existence" and example.answers[0] == "no"
     ]
-    return sum(normalise(p) == "yes" for p in absent) / len(absent) if absent else float("nan")

@@ -14,11 +14,11 @@ from leovl_mini.show.report import markdown
 
 CONTROLS = (
     "scene",
-    "trained blind",
+    "question-only",
     "wrong scene",
     "wrong scene, its truth",
     "no scene",
-    "usual answer",
+    "majority",
 )
 
 

@@ -2,7 +2,6 @@
 cloud.
 """
 
-import functools
 import json
 import sys
 from pathlib import Path
@@ -12,13 +11,8 @@ from rich.table import Table
 from leovl_mini.config import EvaluateConfig, RoomTableConfig
 from leovl_mini.data.files import atomic_write, hardware
 from leovl_mini.data.open3d_headless import open3d
-from leovl_mini.evaluate.run import (
-    as_rows,
-    evaluate,
-    evaluate_texts,
-    load_eval_data,
-    write_results,
-)
+from leovl_mini.evaluate.data import load_eval_data
+from leovl_mini.evaluate.run import as_rows, evaluate, evaluate_texts, write_results
 from leovl_mini.model.hub import find
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import counts_table, kinds_table, occupancy
@@ -28,6 +22,7 @@ from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
 from leovl_mini.show.plots import voxels_of
 from leovl_mini.tokens.base import SceneInput
+from leovl_mini.tokens.cache import FeatureCache
 
 
 def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
@@ -127,28 +122,26 @@ def evaluate_weights(config: EvaluateConfig) -> list:
     """``leovl-mini evaluate``: scores beside controls, and by domain; perhaps of texts, too."""
     file = find(config.weights or "nano")
     model = LeoVL.from_pretrained(file)
-    seen, examples, learned, world = load_eval_data(
-        config.corpus, config.cache, config.split, config.scenes
-    )
-    world = functools.cache(world)
+    source = RoomDataset(config.corpus) if config.corpus else None
+    features = FeatureCache(config.cache or config.corpus) if config.corpus else None
+    data = load_eval_data(source, features, config.split, config.scenes)
     twin = LeoVL.from_pretrained(config.question_only) if config.question_only else None
-    results = evaluate(model, seen, examples, learned, blind=twin, world=world, quiet=False)
+    results = evaluate(model, data, question_only=twin, quiet=False)
+
     by_domain = {k: r for k, r in results.items() if k in ("scene", *DOMAINS)}
     controls = {k: r for k, r in results.items() if k not in DOMAINS}
-    names = list(dict.fromkeys(e.scene for e in examples))
-    where = config.split if config.corpus else "the package's unseen rooms"
+    names = list(dict.fromkeys(e.scene for e in data.examples))
+    where = config.split if source else "the package's unseen rooms"
     lines = [
         f"{file.name} on {where}: {len(names)} rooms; percent right",
         ("With its scene, and controls", as_rows(controls)),
         ("By domain", as_rows(by_domain)),
     ]
     if config.text_scenes:
-        names_of_texts = names[: config.text_scenes]
-        some = [e for e in examples if e.scene in names_of_texts]
-        graphs = {name: world(name) for name in names_of_texts}
-        results["texts"] = evaluate_texts(model, seen, some, graphs, quiet=False)
-        rows = [[task, *row.values()] for task, row in results["texts"].items()]
-        lines.append(("Texts", [["task", *next(iter(results["texts"].values()))], *rows]))
+        texts = evaluate_texts(model, data, names[: config.text_scenes], quiet=False)
+        rows = [[task, *row.values()] for task, row in texts.items()]
+        lines.append(("Texts", [["task", *next(iter(texts.values()))], *rows]))
+        results["texts"] = texts
     if config.write:
         about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
         write_results(config.write, {**about, "hardware": hardware()}, results)
