@@ -121,9 +121,11 @@ def ask(
     console.print(
         f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {model.preset}"
     )
+    from leovl_mini.model.ask import ask as put
+
     while question:
         start = time.perf_counter()
-        answer = model.generate(stages.tokens, question, max_new_tokens=96)
+        answer = put(stages, question, model)
         console.print(f"Q: {question}", markup=False, soft_wrap=True)
         console.print(
             f"A: {answer}  ({time.perf_counter() - start:.1f} s)", markup=False, soft_wrap=True
@@ -198,12 +200,13 @@ def evaluate(
     from leovl_mini.data.files import hardware
     from leovl_mini.evaluate.run import as_rows, evaluate_texts, load_eval_data, write_results
     from leovl_mini.evaluate.run import evaluate as score
-    from leovl_mini.model.hub import load_weights, notes, shipped
+    from leovl_mini.model.hub import find
+    from leovl_mini.model.leovl import LeoVL
     from leovl_mini.rooms.cameras import DOMAINS
     from leovl_mini.show.report import table
 
-    file, start = weights or shipped(), time.perf_counter()
-    model = load_weights(file)
+    file, start = find(weights or "nano"), time.perf_counter()
+    model = LeoVL.from_pretrained(file)
     seen, examples, learned, world = load_eval_data(corpus, cache, split, rooms)
     world = functools.cache(world)
     results = score(
@@ -211,13 +214,13 @@ def evaluate(
         seen,
         examples,
         learned,
-        blind=load_weights(blind) if blind else None,
+        blind=LeoVL.from_pretrained(blind) if blind else None,
         world=world,
         quiet=False,
     )
     names = list(dict.fromkeys(e.scene for e in examples))
     where = split if corpus else "the package's unseen rooms"
-    about = {"weights": file.name, "trained": notes(file), "split": where, "rooms": len(names)}
+    about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
     seconds = time.perf_counter() - start
     console.print(f"{file.name} on {where}: {len(names)} rooms, {seconds:.0f} s; percent right")
     console.print(
@@ -276,16 +279,16 @@ def run_stages(
     """
     from leovl_mini.config import get_preset, pick_device
     from leovl_mini.data.samples import sample_room
-    from leovl_mini.model.hub import load_weights, ready_model
+    from leovl_mini.model.ask import load_model
     from leovl_mini.perception.encoders import load_encoder
     from leovl_mini.scans.load import load_scene
-    from leovl_mini.tokens.pipeline import Clock, run
+    from leovl_mini.tokens.pipeline import Clock, perceive
 
     try:
         target = pick_device(device)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--device") from None
-    trained = load_weights(weights, target) if weights else None
+    trained = load_model(str(weights), device=target) if weights else None
     settings = get_preset(trained.preset if trained else preset)
     clock = Clock()
     with warnings.catch_warnings(record=True) as caught:
@@ -295,9 +298,9 @@ def run_stages(
         ).to(target)
         encoder = load_encoder(settings["encoder"], settings["longest_side"], target)
         model = trained or clock.measure(
-            "models", ready_model, preset, encoder.channels, tokens, target
+            "models", load_model, preset, tokens, encoder.channels, target
         )
-        stages = run(loaded, encoder, model.representation)
+        stages = perceive(loaded, model.representation, encoder)
     loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     stages.seconds = {**clock.seconds, **stages.seconds}
     return loaded, stages, model

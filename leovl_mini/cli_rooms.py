@@ -134,9 +134,8 @@ def count(
 
     from leovl_mini.data.files import hardware
     from leovl_mini.experiments.token_counts import corpus_statistics
-    from leovl_mini.show.report import table, write_rows
-
     from leovl_mini.rooms.dataset import RoomDataset
+    from leovl_mini.show.report import table, write_rows
 
     start = time.perf_counter()
     rows = list(tqdm(corpus_statistics(corpus, rooms), total=rooms, unit="room"))

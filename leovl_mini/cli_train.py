@@ -52,10 +52,10 @@ def make_features(
     """Run perception once over a corpus and keep what it saw."""
     from leovl_mini.config import pick_device
     from leovl_mini.rooms.dataset import RoomDataset
-    from leovl_mini.tokens.cache import make_cache
+    from leovl_mini.tokens.cache import make_features
 
     start = time.perf_counter()
-    make_cache(out, RoomDataset(corpus), preset, tokens, device=pick_device(device))
+    make_features(out, RoomDataset(corpus), preset, tokens, device=pick_device(device))
     size = sum(file.stat().st_size for file in out.iterdir()) / 1e9
     console.print(
         f"{out}: {size:.2f} GB, {(time.perf_counter() - start) / 60:.1f} minutes", soft_wrap=True
@@ -74,9 +74,9 @@ def make_feature_sample(
 ) -> None:
     """Take a few rooms out of a feature cache, with their examples, to train on a laptop at once."""
     from leovl_mini.rooms.dataset import RoomDataset
-    from leovl_mini.tokens.cache import FeatureCache, make_sample
+    from leovl_mini.tokens.cache import FeatureCache, export_sample
 
-    make_sample(out, RoomDataset(corpus), FeatureCache(cache), learned, unseen)
+    export_sample(out, RoomDataset(corpus), FeatureCache(cache), learned, unseen)
     console.print(
         f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.1f} MB", soft_wrap=True
     )
@@ -219,7 +219,7 @@ def ship_weights(
 ) -> None:
     """Put weights on the shelf, with a model card."""
 
-    from leovl_mini.model.cards import export_weights
+    from leovl_mini.show.cards import export_weights
 
     console.print(f"{export_weights(weights, name, out, about, scores)}", soft_wrap=True)
 

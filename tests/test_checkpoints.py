@@ -43,34 +43,34 @@ def rewritten(file: Path, **changes: str) -> Path:
 
 
 def test_weights_come_back_in_half_the_bytes(model, file):
-    loaded = load_weights(file)
+    loaded = LeoVL.from_pretrained(file)
     assert loaded.trained and not loaded.training and (loaded.kind, loaded.channels) == ("grid", 8)
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight.bfloat16().float())
     assert file.stat().st_size < 2.1 * sum(p.numel() for p in model.parameters())
     assert notes(file) == {"command": "by hand", "steps": "0"}
     scene = random_tokens(5, 8)
-    assert loaded.answers(scene, ["Where?"], 4) == load_weights(file).answers(scene, ["Where?"], 4)
+    assert loaded.generate(scene, ["Where?"], 4) == LeoVL.from_pretrained(file).answers(scene, ["Where?"], 4)
 
 
 def test_weights_remember_the_width_of_their_projector(model, tmp_path):
     for inner in (32, 576):
-        save_weights(LeoVL("nano", channels=8, inner=inner), tmp_path / "some.safetensors", {})
-        assert load_weights(tmp_path / "some.safetensors").projector[3].weight.shape == (
+        save_weights(LeoVL("nano", channels=8, hidden_dim=inner), tmp_path / "some.safetensors", {})
+        assert LeoVL.from_pretrained(tmp_path / "some.safetensors").projector[3].weight.shape == (
             inner,
             inner,
         )
     assert len(model.projector[1].weight) == 512
-    assert len(load_weights(shipped("nano-d1")).projector[1].weight) == 256  # of an earlier version
+    assert len(LeoVL.from_pretrained(shipped("nano-d1")).projector[1].weight) == 256  # of an earlier version
 
 
 def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
     older = LeoVL("nano", channels=8)
-    older.echo = None
+    older.token_shift = None
     save_weights(older, tmp_path / "older.safetensors", {})
     assert (
-        load_weights(file).echo.item() == 0.5
-        and load_weights(tmp_path / "older.safetensors").echo is None
+        LeoVL.from_pretrained(file).token_shift.item() == 0.5
+        and LeoVL.from_pretrained(tmp_path / "older.safetensors").token_shift is None
     )
     begun = LeoVL("nano", channels=8)
     save_checkpoint(
@@ -80,9 +80,9 @@ def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
         InputError, match="older version"
     ):  # its optimiser's states would go to other weights
         restore(tmp_path / "run.safetensors", begun, [torch.optim.AdamW(begun.parameters())])
-    assert begun.echo is not None
+    assert begun.token_shift is not None
     restore(tmp_path / "older.safetensors", begun)
-    assert begun.echo is None and not any("echo" in name for name, _ in begun.named_parameters())
+    assert begun.token_shift is None and not any("echo" in name for name, _ in begun.named_parameters())
     assert_close(
         begun.embed_words(torch.tensor([5, 6]), {}),
         begun.language.get_input_embeddings().weight[5:7],
@@ -105,26 +105,26 @@ def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, fi
 
 def test_another_tokenizer_or_other_settings_are_refused(file, monkeypatch):
     with pytest.raises(InputError, match="trained with another tokenizer"):
-        load_weights(rewritten(file, tokenizer="0" * 64))
+        LeoVL.from_pretrained(rewritten(file, tokenizer="0" * 64))
     grid = {"grid": {"voxel_size": 0.5, "budget": 750}}
     monkeypatch.setitem(PRESETS, "nano", PRESETS["nano"] | {"tokens": grid})
     with pytest.raises(InputError, match="another token settings, tokenizer"):
-        load_weights(file)
+        LeoVL.from_pretrained(file)
 
 
 def test_files_that_are_no_weights_are_refused(file, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        load_weights(tmp_path / "nothing.safetensors")
+        LeoVL.from_pretrained(tmp_path / "nothing.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(InputError, match="damaged or no safetensors file"):
-        load_weights(tmp_path / "text.safetensors")
+        LeoVL.from_pretrained(tmp_path / "text.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="does not say what it belongs to"):
-        load_weights(tmp_path / "other.safetensors")
+        LeoVL.from_pretrained(tmp_path / "other.safetensors")
     with safe_open(file, "pt") as opened:
         about = opened.metadata()
     tensors = load_file(file)
     tensors.pop("volume")
     save_file(tensors, file, about)
     with pytest.raises(InputError, match="1 tensors differ, such as volume"):
-        load_weights(file)
+        LeoVL.from_pretrained(file)

@@ -25,7 +25,7 @@ from leovl_mini.model.lora import TARGETS, add_lora, merge_lora
 from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
 from leovl_mini.rooms.dataset import RoomDataset, make_rooms
 from leovl_mini.scans.scene import InputError
-from leovl_mini.tokens.cache import make_cache
+from leovl_mini.tokens.cache import make_features
 from leovl_mini.train.curriculum import tune
 from leovl_mini.train.loop import train_steps
 from leovl_mini.train.losses import answer_loss
@@ -142,7 +142,7 @@ def test_a_file_holds_what_was_trained_and_the_model_comes_back(tmp_path):
     assert held == {
         name for name in model.state_dict() if ".lora_" in name or not name.startswith("language.")
     }
-    loaded = load_weights(file)
+    loaded = LeoVL.from_pretrained(file)
     assert (loaded.lora, loaded.trained, notes(file)) == (4, True, {"command": "by hand"})
     assert_close(logits(loaded), logits(model), atol=0.05, rtol=0)  # bfloat16
     assert (logits(loaded) - logits(LeoVL("tiny", channels=8))).abs().max() > 0.2
@@ -160,9 +160,9 @@ def rewritten(file: Path, **changes: str) -> Path:
 def test_another_rank_or_language_model_is_refused(tmp_path):
     save_weights(with_adapter(), file := tmp_path / "adapter.safetensors", {})
     with pytest.raises(InputError, match="another lora base"):
-        load_weights(rewritten(file, lora_base="smollm2-360m"))
+        LeoVL.from_pretrained(rewritten(file, lora_base="smollm2-360m"))
     with pytest.raises(InputError, match="tensors differ"):
-        load_weights(rewritten(file, lora_base=PRESETS["tiny"]["language"], lora="8"))
+        LeoVL.from_pretrained(rewritten(file, lora_base=PRESETS["tiny"]["language"], lora="8"))
 
 
 @pytest.mark.parametrize("merged, preset", [(True, "tiny"), (False, "nano")])
@@ -177,7 +177,7 @@ def test_files_hold_a_language_model_that_no_preset_gives(tmp_path, merged, pres
         with torch.no_grad():
             model.language.get_input_embeddings().weight.mul_(1.5)
     save_weights(model, tmp_path / "all.safetensors", {})
-    loaded = load_weights(tmp_path / "all.safetensors")
+    loaded = LeoVL.from_pretrained(tmp_path / "all.safetensors")
     assert loaded.lora == model.lora
     assert_close(logits(loaded), logits(model), atol=0.1, rtol=0)
     with model.language.disable_adapter(), loaded.language.disable_adapter():
@@ -244,7 +244,7 @@ def made(tmp_path_factory) -> Path:
     """A corpus of four rooms with its features."""
     folder = tmp_path_factory.mktemp("course")
     make_rooms(folder / "corpus", rooms=4, views=2, workers=1, pairs=0.0, quiet=True)
-    make_cache(folder / "cache", RoomDataset(folder / "corpus"), quiet=True)
+    make_features(folder / "cache", RoomDataset(folder / "corpus"), quiet=True)
     return folder
 
 
@@ -261,7 +261,7 @@ def test_a_pretrained_model_is_tuned_with_an_adapter(made, tmp_path):
         lora=4,
         accumulate=2,
     )
-    loaded = load_weights(tmp_path / "tiny.weights.safetensors")
+    loaded = LeoVL.from_pretrained(tmp_path / "tiny.weights.safetensors")
     assert (loaded.preset, loaded.lora) == ("tiny", 4)
     assert {key.split(".")[0] for key in load_file(out)} == {
         "model",

@@ -83,7 +83,7 @@ def greedy(model: LeoVL, tokens: SceneTokens, question: str, steps: int) -> str:
     before = table[model.tokenizer(":", add_special_tokens=False).input_ids[0]]  # of " ASSISTANT:"
     while len(ids) < steps and ids[-1:] != [model.tokenizer.eos_token_id]:
         prompt = sequence.shape[1] - len(tokens) - words
-        positions = model.positions(prompt - len(ids), len(tokens), words + len(ids))[None]
+        positions = model.position_ids(prompt - len(ids), len(tokens), words + len(ids))[None]
         ids.append(
             int(
                 model.language(inputs_embeds=sequence, position_ids=positions)
@@ -91,7 +91,7 @@ def greedy(model: LeoVL, tokens: SceneTokens, question: str, steps: int) -> str:
                 .argmax()
             )
         )
-        heard = table[ids[-1]] + (model.echo or 0) * before
+        heard = table[ids[-1]] + (model.token_shift or 0) * before
         sequence, before = torch.cat([sequence, heard[None, None]], dim=1), table[ids[-1]]
     return model.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
@@ -100,7 +100,7 @@ def words(model: LeoVL, embedded: torch.Tensor) -> str:
     """The text whose word embeddings these (T,D) are, each with an echo of the one before."""
     table, ids = model.language.get_input_embeddings().weight, []
     for heard in embedded:
-        word = heard - model.echo * table[ids[-1]] if ids else heard
+        word = heard - model.token_shift * table[ids[-1]] if ids else heard
         ids.append(int(torch.cdist(word[None], table).argmin()))
         assert_close(table[ids[-1]], word)
     return model.tokenizer.decode(ids)
@@ -166,18 +166,18 @@ def test_the_language_model_reads_role_then_scene_then_question(model):
     assert end - start == 7
     assert words(model, sequence[:start]) == before and words(model, sequence[end:]) == after
     place = model.representation.fourier(tokens.centers[:, :2])
-    seen = model.volume * (model.projector(tokens.features) + place)
+    seen = model.scene_scale * (model.projector(tokens.features) + place)
     assert_close(sequence[start:end], seen.roll(model.dialect, -1))  # nano's halves exchanged
 
 
 def test_with_every_word_nano_hears_an_echo_of_the_one_before(model):
     table = model.language.get_input_embeddings().weight
     heard = model.embed_words(torch.tensor([7, 8, 9, 10]), {}, starts=[0, 2])
-    assert model.echo.item() == 0.5
+    assert model.token_shift.item() == 0.5
     assert_close(
         heard, torch.stack([table[7], table[8] + table[7] / 2, table[9], table[10] + table[9] / 2])
     )
-    (gained,) = torch.autograd.grad(heard.sum(), model.echo)  # its share is learned
+    (gained,) = torch.autograd.grad(heard.sum(), model.token_shift)  # its share is learned
     assert_close(gained, (table[7] + table[9]).sum())
 
 
@@ -196,15 +196,15 @@ def test_only_later_words_are_drawn_and_always_with_the_same_luck(model):
         ["Where is the lamp?", "How many chairs are there in the room?"],
     )
     sure, likely, drawn = (
-        model.answers(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0)
+        model.generate(tokens, questions, 24, temperature=t) for t in (0.0, 1e-6, 5.0)
     )
-    short = model.answers(tokens, questions, GREEDY_TOKENS, temperature=5.0)
+    short = model.generate(tokens, questions, GREEDY_TOKENS, temperature=5.0)
     assert sure == likely and all(
         a.startswith(b.rstrip("\ufffd")) for a, b in zip(sure + drawn, 2 * short, strict=True)
     )
     assert all(a != b for a, b in zip(sure, drawn, strict=True))
     again = [
-        model.answers(tokens, [q], 24, use_cache, temperature=5.0)[0]
+        model.generate(tokens, [q], 24, use_cache, temperature=5.0)[0]
         for use_cache in (True, False)
         for q in questions
     ]
@@ -218,7 +218,7 @@ def test_words_are_drawn_as_often_as_they_are_likely(model, monkeypatch):
     likely = torch.full((1, 1, len(TOKENIZER)), -1e9)
     likely[0, 0, TOKENIZER(" red blue green").input_ids] = torch.tensor([5.0, 4.0, 1.0]).log()
     monkeypatch.setattr(model.language, "forward", lambda **_: SimpleNamespace(logits=likely))
-    said = model.answers(None, ["Why?"], GREEDY_TOKENS + 4000, use_cache=False, temperature=1.0)[
+    said = model.generate(None, ["Why?"], GREEDY_TOKENS + 4000, use_cache=False, temperature=1.0)[
         0
     ].split()
     often = [said[GREEDY_TOKENS:].count(word) / 4000 for word in ("red", "blue", "green")]
@@ -269,13 +269,13 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_random_state_alone(
 @pytest.mark.parametrize("which", ["nano", "smol"])
 def test_scene_tokens_start_as_loud_as_words(which, request):
     model = LeoVL("nano", channels=8) if which == "nano" else request.getfixturevalue("smol")
-    scene = model.volume * model.projector(model.scene_tokens(random_patches(200, 8)).features)
+    scene = model.scene_scale * model.projector(model.representation(random_patches(200, 8)).features)
     assert 1 / 1.5 < loudness(scene) / loudness(model.language.get_input_embeddings().weight) < 1.5
 
 
 def test_gradients_reach_projector_and_representation(model):
     model.language(
-        inputs_embeds=model.embed(model.scene_tokens(random_patches(50, 8)), "Why?")
+        inputs_embeds=model.embed(model.representation(random_patches(50, 8)), "Why?")
     ).logits[0, -1, :9].sum().backward()
     for part in (model.projector, model.representation):
         assert all(p.grad.norm() > 0 for p in part.parameters())
@@ -284,9 +284,9 @@ def test_gradients_reach_projector_and_representation(model):
 @no_cuda
 def test_answers_are_the_same_on_cuda(model):
     patches = random_patches(200, 8)
-    expected = model.generate(model.scene_tokens(patches), "Why?", 8).text
+    expected = model.generate(model.representation(patches), "Why?", 8).text
     model.to("cuda")
-    tokens = model.scene_tokens(
+    tokens = model.representation(
         type(patches)(
             *(x.to("cuda") for x in (patches.features, patches.centers, patches.source)), 0
         )

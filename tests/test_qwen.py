@@ -161,11 +161,11 @@ def test_answers_are_the_same_with_and_without_the_cache_alone_and_together(mode
         random_tokens(9, 8),
         ["Where is the lamp?", "How many chairs are there in this room?", "Why?"],
     )
-    together = model.answers(scene, asked, 8)
+    together = model.generate(scene, asked, 8)
     assert (
         together
-        == model.answers(scene, asked, 8, use_cache=False)
-        == [model.answers(scene, [q], 8)[0] for q in asked]
+        == model.generate(scene, asked, 8, use_cache=False)
+        == [model.generate(scene, [q], 8)[0] for q in asked]
     )
     assert len(set(together)) > 1
 
@@ -191,7 +191,7 @@ def test_from_frames_to_an_answer_offline(tiny, monkeypatch, tmp_path):
     model.trained = True
     answer = model.generate(seen.tokens, "What is in the room?", 5)
     save_weights(model, tmp_path / "qwen.safetensors", {})
-    again = load_weights(tmp_path / "qwen.safetensors").generate(
+    again = LeoVL.from_pretrained(tmp_path / "qwen.safetensors").generate(
         seen.tokens, "What is in the room?", 5
     )
     assert dataclasses.astuple(again) == dataclasses.astuple(answer)

@@ -79,7 +79,7 @@ def room_patches() -> Patches:
 @pytest.mark.filterwarnings("ignore:.*exceed the budget")
 def test_every_token_is_made_of_patches_and_the_budget_holds(name, device):
     patches = on(device, labelled())
-    module = representation(name, 8, budget=SMALL_BUDGETS[name]).to(device)
+    module = representation(name, budget=SMALL_BUDGETS[name]).to(device)
     tokens = module(patches)
     assert 0 < len(tokens) <= SMALL_BUDGETS[name] and tokens.source.shape == (300,)
     assert tokens.source.min() >= -1 and set(tokens.source[tokens.source >= 0].tolist()) == set(
@@ -91,7 +91,7 @@ def test_every_token_is_made_of_patches_and_the_budget_holds(name, device):
 @pytest.mark.parametrize("name", REPRESENTATIONS)
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_patches_give_no_tokens_and_one_patch_one_token(name, count):
-    tokens = representation(name, 8)(
+    tokens = representation(name)(
         dataclasses.replace(labelled(count), segments=torch.ones(count, dtype=torch.long))
     )
     assert (
@@ -105,7 +105,7 @@ def test_no_patches_give_no_tokens_and_one_patch_one_token(name, count):
 @pytest.mark.filterwarnings("ignore:.*exceed the budget")
 def test_the_order_of_frames_changes_nothing(name):
     patches, order = labelled(), torch.randperm(300, generator=torch.Generator().manual_seed(1))
-    module = representation(name, 8, budget=SMALL_BUDGETS[name])
+    module = representation(name, budget=SMALL_BUDGETS[name])
     first, second = module(patches), module(permuted(patches, order))
     assert same_partition(first.source[order], second.source)
     token_of = {
@@ -126,7 +126,7 @@ def test_the_order_of_frames_changes_nothing(name):
 def test_weights_can_be_saved_and_loaded_and_gradients_flow(name):
     patches = labelled()
     features = patches.features.clone().requires_grad_()
-    module, other = (representation(name, 8, budget=SMALL_BUDGETS[name]) for _ in range(2))
+    module, other = (representation(name, budget=SMALL_BUDGETS[name]) for _ in range(2))
     other.load_state_dict(module.state_dict())
     tokens = module(dataclasses.replace(patches, features=features))
     assert_close(other(patches).features, tokens.features.detach())
@@ -141,13 +141,13 @@ def test_position_embeddings_have_the_scale_of_the_features(name):
     patches = labelled(400, channels=48)
     silent = dataclasses.replace(patches, features=torch.zeros_like(patches.features))
     torch.manual_seed(0)
-    module = representation(name, 48)
+    module = representation(name)
     assert 0.4 < float(module(silent).features.detach().square().mean().sqrt()) < 1.6
 
 
 def test_an_unknown_name_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="patches, voxels, grid, proxies, objects"):
-        representation("cubes", 8)
+        representation("cubes")
 
 
 # -- patches and voxels ----------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_a_patch_takes_the_segment_with_the_largest_area(height, width, rows, co
 def test_tokens_of_objects_ask_for_masks():
     for name in ("proxies", "objects"):
         with pytest.raises(ValueError, match="masks"):
-            representation(name, 8)(random_patches(20))
+            representation(name)(random_patches(20))
 
 
 # -- proxies ---------------------------------------------------------------------------------------
@@ -449,4 +449,4 @@ def test_within_their_budgets_representations_say_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in REPRESENTATIONS:
-            representation(name, 8)(labelled())
+            representation(name)(labelled())

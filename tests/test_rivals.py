@@ -35,7 +35,7 @@ def made(tmp_path_factory) -> Path:
         patch.setattr(corpus, "DOMAINS", {d: corpus.DOMAINS[d] for d in ("scannet", "rscan")})
         patch.setattr(corpus, "split_of", lambda number: "test" if number in (3, 5) else "train")
         corpus.make_rooms(folder / "corpus", rooms=12, views=2, workers=1, pairs=0.8, quiet=True)
-    make_cache(folder / "cache", corpus.RoomDataset(folder / "corpus"), quiet=True)
+    make_features(folder / "cache", corpus.RoomDataset(folder / "corpus"), quiet=True)
     torch.manual_seed(0)
     save_weights(
         LeoVL("nano", FeatureCache(folder / "cache").options["channels"]),
@@ -129,7 +129,7 @@ def test_weights_and_curves_of_a_run(made, table):
     run = json.loads((made / "runs" / "scenedpo-1.json").read_text())
     assert [row["step"] for row in run["dynamics"]] == [0, 1, 2] and len(run["losses"]) == 2
     weights = made / "runs" / "scenedpo-1.safetensors"
-    start, trained = load_weights(made / "d1.safetensors"), load_weights(weights)
+    start, trained = LeoVL.from_pretrained(made / "d1.safetensors"), LeoVL.from_pretrained(weights)
     assert (
         notes(weights)["method"] == "scenedpo"
         and "--beta 0.5 --seed 1" in notes(weights)["command"]
@@ -256,7 +256,7 @@ def test_commands(made, table):
     assert (
         result.exit_code == 0
         and "1 steps" in result.output
-        and load_weights(made / "one.safetensors").trained
+        and LeoVL.from_pretrained(made / "one.safetensors").trained
     )
     result = run("card", made / "one.safetensors", "one", "--out", made / "shelf")
     card = (made / "shelf" / "one.md").read_text()

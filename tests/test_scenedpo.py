@@ -129,7 +129,7 @@ def by_transformers(model: LeoVL, scene, example: Example, answer: str) -> Tenso
     )
     labels = torch.full((len(before) + len(turn.ids),), -100)
     labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
-    positions = model.positions(len(before) - len(scene), len(scene), len(words))[None]
+    positions = model.position_ids(len(before) - len(scene), len(scene), len(words))[None]
     loss = model.language(
         inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]
     ).loss
@@ -556,7 +556,7 @@ def test_cold_samples_are_the_greedy_answers(model):
     examples, scenes = [p.example for p in PAIRS], [seen(p.example.scene).tokens for p in PAIRS]
     turns = [encode(e, model.tokenizer) for e in examples]
     cold = sample(model, scenes, turns, 3, seed=0, max_new_tokens=6, temperature=1e-5)
-    greedy = [model.answers(s, [e], 6)[0] for s, e in zip(scenes, examples, strict=True)]
+    greedy = [model.generate(s, [e], 6)[0] for s, e in zip(scenes, examples, strict=True)]
     assert [[answer_text(model, t) for t in row] for row in cold] == [[g] * 3 for g in greedy]
     assert all(
         t.ids[: t.answer_start] == q.ids[: q.answer_start]
@@ -572,7 +572,7 @@ def test_samples_follow_their_probabilities(model):
         model.language.get_output_embeddings().weight.mul_(4)  # a model that prefers some words
         logits = model.language(
             inputs_embeds=model.embed(tokens, PAIRS[0].example),
-            position_ids=model.positions(*lengths(model, tokens, turn))[None],
+            position_ids=model.position_ids(*lengths(model, tokens, turn))[None],
         ).logits[0, -1]
     drawn = sample(model, [tokens], [turn], 150, seed=0, max_new_tokens=1)[0]
     counts = torch.bincount(
@@ -718,7 +718,7 @@ def test_own_answers_are_greedy_and_then_sampled(model):
     assert (
         {k: v[:1] for k, v in more.items()}
         == greedy
-        == {e.id: [model.answers(seen("7").tokens, [e], 16)[0]] for e in examples}
+        == {e.id: [model.generate(seen("7").tokens, [e], 16)[0]] for e in examples}
     )
     assert all(len(v) == 3 for v in more.values()) and more == on_policy_answers(
         model, seen, examples, samples=2

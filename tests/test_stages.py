@@ -63,8 +63,8 @@ def test_from_words_to_pictures_to_scores(made):
     assert (
         "--start words.safetensors" in notes(weights)["command"] and notes(weights)["steps"] == "2"
     )
-    words = load_weights(made / "words.weights.safetensors")
-    assert not torch.equal(words.projector[1].weight, load_weights(weights).projector[1].weight)
+    words = LeoVL.from_pretrained(made / "words.weights.safetensors")
+    assert not torch.equal(words.projector[1].weight, LeoVL.from_pretrained(weights).projector[1].weight)
     load_eval_data = [
         "--corpus",
         made / "corpus",
@@ -87,7 +87,7 @@ def test_from_words_to_pictures_to_scores(made):
     run("train", "card", weights, "tiny", *shelf)
     card = (made / "shelf" / "tiny.md").read_text()
     assert (
-        load_weights(made / "shelf" / "tiny.safetensors").trained
+        LeoVL.from_pretrained(made / "shelf" / "tiny.safetensors").trained
         and file_sha256(made / "shelf" / "tiny.safetensors") in card
     )
     assert (
@@ -163,7 +163,7 @@ def test_lists_and_half_precision_are_choices(made, monkeypatch):
         muon.append(options["muon"])
 
         def noted(model, batch):
-            halved.append(torch.is_autocast_enabled(model.volume.device.type))
+            halved.append(torch.is_autocast_enabled(model.device.type))
             return loss(model, batch)
 
         return train_steps(model, lessons, steps, noted, **options)

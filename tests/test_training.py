@@ -149,7 +149,7 @@ def alone(model: LeoVL, scene, turn) -> torch.Tensor:
     words = model.embed_words(torch.tensor(turn.ids), turn.places)
     labels = torch.full((len(before) + len(turn.ids),), -100)
     labels[len(before) + turn.answer_start :] = torch.tensor(turn.ids[turn.answer_start :])
-    positions = model.positions(len(before) - len(scene), len(scene), len(words))[None]
+    positions = model.position_ids(len(before) - len(scene), len(scene), len(words))[None]
     return model.language(
         inputs_embeds=torch.cat([before, words])[None], position_ids=positions, labels=labels[None]
     ).loss
@@ -163,13 +163,13 @@ def test_eager_attention_is_refused_in_training():
 
 
 def test_all_scene_tokens_share_a_position_in_nano(model):
-    assert model.positions(3, 4, 3).tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5, 6]
+    assert model.position_ids(3, 4, 3).tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5, 6]
     assert (
-        model.positions(3, 1, 2).tolist() == model.positions(3, 0, 3).tolist() == [0, 1, 2, 3, 4, 5]
+        model.position_ids(3, 1, 2).tolist() == model.position_ids(3, 0, 3).tolist() == [0, 1, 2, 3, 4, 5]
     )
     packed = model.pack([random_tokens(4, 8)], [turns_of(model, 2)])
     start = int((packed.segments == 0).sum())
-    assert packed.positions[0, :start].tolist() == model.positions(start - 4, 4).tolist()
+    assert packed.positions[0, :start].tolist() == model.position_ids(start - 4, 4).tolist()
 
 
 def test_packed_turns_have_the_loss_of_separate_sequences(model):
@@ -208,7 +208,7 @@ def test_packing_works_for_every_representation(kind):
         for _ in range(2)
     ]
     scenes, turns = (
-        [model.scene_tokens(p) for p in patches],
+        [model.representation(p) for p in patches],
         [turns_of(model, 2), turns_of(model, 2, skip=30)],
     )
     expected = torch.stack(
@@ -244,11 +244,11 @@ def test_a_question_in_a_batch_is_answered_as_alone(model):
         random_tokens(9, 8),
         [e for e in room_examples() if e.task in ("qa", "object captioning")][::5],
     )
-    together = model.answers(scene, some, 6)
+    together = model.generate(scene, some, 6)
     assert (
         together
-        == [model.answers(scene, [e], 6)[0] for e in some]
-        == model.answers(scene, some, 6, use_cache=False)
+        == [model.generate(scene, [e], 6)[0] for e in some]
+        == model.generate(scene, some, 6, use_cache=False)
     )
 
 
@@ -325,7 +325,7 @@ def test_a_token_says_the_words_of_what_it_shows(model):
     assert torch.equal(
         tokens_as_symbols(seen, words).words, objects_as_symbols(seen.objects, words).words
     )
-    seen.shows[0] = 0
+    seen.object_ids[0] = 0
     assert (tokens_as_symbols(seen, words).words[0] == -1).all()
 
 
@@ -617,7 +617,7 @@ def test_a_grid_on_paper_shows_each_object_where_it_stands(model):
         cells = (seen.tokens.centers[:, :2] / 0.25 - 0.5).round()
         assert_close(seen.tokens.centers[:, :2], (cells + 0.5) * 0.25)
         assert len(cells.unique(dim=0)) == len(seen)  # a cell is one token, whatever it shows
-        beds, mugs = ((seen.shows == i).any(1) for i in (1, 2))
+        beds, mugs = ((seen.object_ids == i).any(1) for i in (1, 2))
         assert 15 <= int(beds.sum()) <= 70 and 1 <= int(mugs.sum()) <= 9
         assert float((beds & mugs).sum()) >= 0.5 * float(
             mugs.sum()
@@ -646,9 +646,9 @@ def test_a_grid_on_paper_is_as_dense_as_a_grid():
     cache, rng = FeatureCache(samples_folder() / "lessons"), np.random.default_rng(0)
 
     def counted(seen):
-        each = np.array([int((seen.shows == o.id).any(1).sum()) for o in seen.objects])
+        each = np.array([int((seen.object_ids == o.id).any(1).sum()) for o in seen.objects])
         area = np.array([o.size[0] * o.size[1] for o in seen.objects])
-        shown = (seen.shows > 0).sum(1)
+        shown = (seen.object_ids > 0).sum(1)
         return (
             int((shown > 0).sum()),
             int((shown == 2).sum()),
@@ -674,7 +674,7 @@ def test_tokens_of_floor_and_wall_are_thinned_out(model):
         )
         return SceneInput(
             tokens,
-            torch.cat([seen.shows, torch.zeros(100, 2, dtype=torch.long)]),
+            torch.cat([seen.object_ids, torch.zeros(100, 2, dtype=torch.long)]),
             seen.objects,
             name,
         )
@@ -703,7 +703,7 @@ def test_nano_looks_for_what_is_alike_and_copies_it(model):
     fresh = LeoVL("nano", channels=8)
     table = fresh.language.get_input_embeddings()
     with torch.no_grad():
-        scene = (fresh.volume * fresh.content([Symbols(words, torch.zeros(3, 3))])).roll(
+        scene = (fresh.scene_scale * fresh.project([Symbols(words, torch.zeros(3, 3))])).roll(
             fresh.dialect, -1
         )
         read = torch.cat([scene, table(torch.tensor([chair]))])[None]
@@ -865,7 +865,7 @@ def test_tuning_shows_rooms_in_words_where_it_shall(model):
 def test_alignment_is_lowest_where_tokens_say_their_words(model, monkeypatch):
     batch = lessons(model, kind="image", turn=False).batch(0)
     before, original = float(alignment_loss(model, batch).detach()), model.content
-    right = model.content(batch.words).detach()
+    right = model.project(batch.words).detach()
 
     def loss_of(said):
         monkeypatch.setattr(
@@ -894,16 +894,16 @@ def corpus(tmp_path_factory) -> RoomDataset:
 
 @pytest.mark.parametrize("tokens", ["grid", "voxels"])
 def test_the_cache_holds_what_perception_gives(corpus, tmp_path, tokens):
-    make_cache(tmp_path / "cache", corpus, tokens=tokens, quiet=True)
+    make_features(tmp_path / "cache", corpus, tokens=tokens, quiet=True)
     cache, encoder = FeatureCache(tmp_path / "cache"), load_encoder()
     assert len(cache) == len(corpus) and not cache.damaged()
-    module = representation(tokens, encoder.channels, voxel_size=0.25, budget=750)
+    module = representation(tokens, voxel_size=0.25, budget=750)
     for name in list(corpus.shard_of)[:2]:
         scene = corpus.scene(name)
         fresh, kept = perceive(scene, encoder, module), cache.scene(name)
         assert_close(kept.tokens.features, fresh.tokens.features, atol=2e-2, rtol=1e-2)
         assert torch.equal(kept.tokens.centers, fresh.tokens.centers) and torch.equal(
-            kept.shows, fresh.shows
+            kept.object_ids, fresh.object_ids
         )
         assert kept.objects == scene.objects
         assert_close(
@@ -915,7 +915,7 @@ def test_the_cache_holds_what_perception_gives(corpus, tmp_path, tokens):
 
 
 def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):
-    make_cache(tmp_path / "whole", corpus, quiet=True)
+    make_features(tmp_path / "whole", corpus, quiet=True)
     calls, real = [], corpus.scene
 
     def stop(name):
@@ -926,18 +926,18 @@ def test_an_interrupted_cache_is_continued(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "scene", stop)
     with pytest.raises(KeyboardInterrupt):
-        make_cache(tmp_path / "cache", corpus, quiet=True)
+        make_features(tmp_path / "cache", corpus, quiet=True)
     monkeypatch.setattr(corpus, "scene", real)
-    make_cache(tmp_path / "cache", corpus, quiet=True)
+    make_features(tmp_path / "cache", corpus, quiet=True)
     assert FeatureCache(tmp_path / "cache").sha256 == FeatureCache(tmp_path / "whole").sha256
     with pytest.raises(FileExistsError, match="made with other options"):
-        make_cache(tmp_path / "cache", corpus, tokens="proxies", quiet=True)
+        make_features(tmp_path / "cache", corpus, tokens="proxies", quiet=True)
 
 
 def test_what_is_missing_or_damaged_is_said(corpus, tmp_path):
     with pytest.raises(InputError, match="no feature cache"):
         FeatureCache(tmp_path)
-    make_cache(tmp_path / "cache", corpus, quiet=True)
+    make_features(tmp_path / "cache", corpus, quiet=True)
     cache = FeatureCache(tmp_path / "cache")
     with pytest.raises(InputError, match="no scene 'attic'"):
         cache.scene("attic")

@@ -8,6 +8,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
+
+from leovl_mini.scans.scene import Scene
 
 TASKS = ("object captioning", "scene captioning", "qa", "planning", "dialogue", "grounding")
 
@@ -58,3 +61,20 @@ def load_examples(path: Path) -> Iterator[Example]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield Example(**json.loads(line))
+
+
+class SceneSource(Protocol):
+    """Scenes with what is asked about them: the seam between data and all that learns or scores.
+
+    Made rooms (``rooms.dataset.RoomDataset``) fill it, and so do published benchmarks
+    (``data.benchmarks``): what trains on the one trains on the other.
+    """
+
+    def names(self, split: str = "") -> list[str]:
+        """The scenes of a split, such as train, val or test; without a split, all of them."""
+
+    def scene(self, name: str) -> Scene:
+        """The posed RGB-D frames of a scene."""
+
+    def examples(self, split: str) -> Iterable[Example]:
+        """What is asked about the scenes of a split."""

@@ -27,7 +27,7 @@ def contrast_log_probs(
     lessons, found = PairDataset(model, seen, pairs, turn=False, plain=1.0), []
     for some in (pairs[start : start + size] for start in range(0, len(pairs), size)):
         batch = lessons.collect(some, [np.random.default_rng(0)] * len(some))
-        found.append(pair_log_probs(model, batch.to(model.volume.device)).cpu())
+        found.append(pair_log_probs(model, batch.to(model.device)).cpu())
     return torch.cat(found, dim=1)
 
 

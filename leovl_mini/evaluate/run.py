@@ -66,7 +66,7 @@ def predict(
     for name, places in tqdm(by_scene.items(), unit="scene", disable=quiet):
         for i, answer in zip(
             places,
-            model.answers(scenes[name], [examples[i] for i in places], max_new_tokens),
+            model.generate(scenes[name], [examples[i] for i in places], max_new_tokens),
             strict=True,
         ):
             answers[i] = answer
@@ -304,7 +304,7 @@ def load_eval_data(
         )  # all domains
         learned = [e for e in made.examples("train") if e.task in SHORT]
         return features.scene, [e for e in found if e.scene in names], learned, made.world
-    features = FeatureCache(folder := samples_folder() / "lessons")
+    features = FeatureCache(folder := samples_folder() / "features")
     areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
     examples = {s: list(load_examples(folder / f"{s}.jsonl")) for s in ("train", "val")}
     world = functools.partial(sample_world, features, areas)
@@ -325,7 +325,7 @@ def load_bundled_rooms(model: LeoVL) -> tuple[Seen, list[Example], Callable[[str
     folders = sorted((samples_folder() / "rooms").iterdir())
     seen = functools.cache(
         lambda name: perceive(
-            load_scene(samples_folder() / "rooms" / name), encoder, model.representation
+            load_scene(samples_folder() / "rooms" / name), model.representation, encoder
         )
     )
     found = [

@@ -26,7 +26,6 @@ from leovl_mini.evaluate.answers import (
 )
 from leovl_mini.evaluate.preferences import contrast_log_probs, edit_outcomes
 from leovl_mini.evaluate.run import Seen, predict, scenes_for
-from leovl_mini.model.hub import load_weights
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import domain as domain_of
 from leovl_mini.rooms.dataset import RoomDataset
@@ -164,7 +163,7 @@ def compare_methods(
     rooms, features, model = (
         RoomDataset(corpus),
         FeatureCache(cache),
-        load_weights(start, pick_device("auto")),
+        LeoVL.from_pretrained(start, pick_device("auto")),
     )
     check_features_match(features, model.preset)
     settings = {
@@ -185,7 +184,7 @@ def compare_methods(
 
     def seen(name: str):
         found = features.scene(name)
-        return dataclasses.replace(found, tokens=to_device(found.tokens, model.volume.device))
+        return dataclasses.replace(found, tokens=to_device(found.tokens, model.device))
 
     world = worlds(rooms)
     own, edited = (

@@ -1,13 +1,17 @@
-"""Trained weights on disk: checkpoints of a run that can be resumed, and small files that travel
-with the package.
+"""Trained weights as a folder, in the form of the Hugging Face hub: ``model.safetensors``
+(bfloat16), ``config.json`` (what they belong to and how they were made) and ``README.md`` (the
+model card).
+
+Explained in notebook 07 (fine-tuning).
 """
 
 import hashlib
 import json
-from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from huggingface_hub import ModelCardData, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -15,193 +19,202 @@ from torch import Tensor
 from leovl_mini.config import get_preset
 from leovl_mini.data.files import atomic_write
 from leovl_mini.data.samples import samples_folder
-from leovl_mini.model.leovl import LeoVL
 from leovl_mini.scans.scene import InputError
 
+if TYPE_CHECKING:
+    from leovl_mini.model.leovl import LeoVL
 
-def weights_of(model: LeoVL) -> dict[str, Tensor]:
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+RENAMED = {"echo": "token_shift", "volume": "scene_scale"}  # tensors of older files
+
+
+# -- what a file holds -----------------------------------------------------------------------------
+
+
+def weights_of(model: "LeoVL") -> dict[str, Tensor]:
     """What a file must hold: all weights once (the output layer may share the table of words); of a
     model with LoRA, all but the frozen language model that the preset gives.
     """
     weights = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
-    if (
-        model.language.get_output_embeddings().weight
-        is model.language.get_input_embeddings().weight
-    ):
+    language = model.language
+    if language.get_output_embeddings().weight is language.get_input_embeddings().weight:
         weights = {k: v for k, v in weights.items() if not k.endswith("lm_head.weight")}
-    if model.lora and model.original:
-        weights = {
-            k: v for k, v in weights.items() if not k.startswith("language.") or ".lora_" in k
-        }
+    if model.lora and model.is_original:
+        frozen = [k for k in weights if k.startswith("language.") and ".lora_" not in k]
+        weights = {k: v for k, v in weights.items() if k not in frozen}
     return weights
 
 
-def save_checkpoint(
-    file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer], history: list[float]
-) -> None:
-    """Weights, optimisers and the losses so far in one safetensors file, replaced at once."""
-    tensors = {f"model.{k}": v for k, v in weights_of(model).items()}
-    for optimizer in optimizers:
-        for i, state in optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"{type(optimizer).__name__}.{i}.{k}": v.detach().clone() for k, v in state.items()
-            }
-    with atomic_write(file.parent) as partial:
-        save_file(tensors, partial / file.name, {"history": json.dumps(history)})
-
-
-def restore(
-    file: Path, model: LeoVL, optimizers: list[torch.optim.Optimizer] | None = None
-) -> list[float]:
-    """Load a checkpoint into a model (and its optimisers); returns the losses so far. A run can
-    also start from finished weights, such as the package's, which are rounded to bfloat16 and have
-    no past.
+def fill(model: "LeoVL", tensors: dict[str, Tensor], file: Path) -> None:
+    """Put tensors into a model; both must have the same names and shapes. Older weights of nano
+    have no token shift, and go on without.
     """
-    try:
-        tensors = load_file(file)
-    except SafetensorError as error:
+    tensors = {
+        RENAMED.get(k, k).replace("representation.", "position."): v for k, v in tensors.items()
+    }
+    wanted = {k: v for k, v in weights_of(model).items() if k in tensors or k != "token_shift"}
+    wrong = set(wanted) ^ set(tensors)
+    wrong |= {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}
+    if wrong:
         raise InputError(
-            f"{file} is no checkpoint, or damaged ({error}); name one that leovl-mini train has written"
-        ) from None
-    if optimizers is None and not any(k.startswith("model.") for k in tensors):
-        fill(model, weights_of(load_weights(file)), file)
-        return []
-    if optimizers and model.echo is not None and "model.echo" not in tensors:
-        raise InputError(
-            f"{file} is of an older version, whose nano heard no echo; it cannot be continued, name another file"
+            f"{file} does not fit this model ({len(wrong)} tensors differ, such as "
+            f"{', '.join(sorted(wrong)[:3])}); is it older?"
         )
-    fill(
-        model,
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")},
-        file,
-    )
-    if optimizers and {k.split(".")[0] for k in tensors} - {"model"} != {
-        type(optimizer).__name__ for optimizer in optimizers
-    }:
-        raise InputError(
-            f"{file} was written by a run with another optimiser, and cannot be continued; name another file"
-        )
-    for optimizer in optimizers or []:
-        state: dict[int, dict] = defaultdict(dict)
-        for key in [k for k in tensors if k.startswith(f"{type(optimizer).__name__}.")]:
-            _, index, name = key.split(".")
-            state[int(index)][name] = tensors[key]
-        optimizer.load_state_dict(
-            {"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]}
-        )
-    with safe_open(file, "pt") as opened:
-        return json.loads(opened.metadata()["history"])
-
-
-def fill(model: LeoVL, tensors: dict[str, Tensor], file: Path) -> None:
-    """Put tensors into a model; both must have the same names and shapes. Nano's older weights have
-    no echo, see ``LeoVL``.
-    """
-    wanted = {k: v for k, v in weights_of(model).items() if k in tensors or k != "echo"}
-    missing, left = set(wanted) - set(tensors), set(tensors) - set(wanted)
-    wrong = {k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape}
-    if wrong := wrong | missing | left:
-        names = ", ".join(sorted(wrong)[:3])
-        raise InputError(
-            f"{file} does not fit this model ({len(wrong)} tensors differ, such as {names}); is it older?"
-        )
-    model.echo = model.echo if "echo" in tensors else None
+    if "token_shift" not in tensors:
+        model.token_shift = None
     model.load_state_dict(tensors, strict=False)
 
 
-def identity(model: LeoVL) -> dict[str, str]:
-    """What weights belong to: preset, representation with its settings, channels of the encoder,
-    the tokenizer's SHA-256; and an adapter's rank and language model.
+def belongs_to(model: "LeoVL") -> dict[str, str]:
+    """What weights are of no use without: the encoder, the settings of the tokens, the tokenizer
+    (by SHA-256), and of an adapter its language model.
     """
-    settings = get_preset(model.preset)
-    adapter = {
-        "lora": str(model.lora),
-        "lora base": settings["language"] if model.original else "in this file",
-    }
+    settings, kind = get_preset(model.preset), model.representation.kind
     words = json.dumps(sorted(model.tokenizer.get_vocab().items())).encode()
+    needs = {
+        "encoder": f"{settings['encoder']} at {settings['longest_side']} pixels",
+        "token settings": json.dumps(settings["tokens"].get(kind, {}), sort_keys=True),
+        "tokenizer": hashlib.sha256(words).hexdigest(),
+    }
+    if model.lora:
+        needs["lora base"] = settings["language"] if model.is_original else "in this file"
+    return needs
+
+
+def config_of(model: "LeoVL") -> dict:
+    """The content of ``config.json``: the arguments of ``LeoVL``, and what else must be known."""
     return {
         "preset": model.preset,
-        "tokens": model.kind,
-        "token settings": json.dumps(settings["tokens"].get(model.kind, {}), sort_keys=True),
-        "encoder": f"{settings['encoder']} at {settings['longest_side']} pixels",
-        "channels": str(model.channels),
-        "tokenizer": hashlib.sha256(words).hexdigest(),
-        **(adapter if model.lora else {}),
+        "channels": model.channels,
+        "tokens": model.representation.kind,
+        "hidden_dim": model.projector[1].out_features,
+        "lora": model.lora,
+        "belongs to": belongs_to(model),
+        "made": model.made,
     }
 
 
-def save_weights(model: LeoVL, file: Path, note: dict[str, str]) -> None:
-    """Weights in bfloat16 with what they belong to, and a ``note`` (command, steps, minutes,
-    hardware ...).
-    """
-    with atomic_write(file.parent) as partial:
-        tensors = {k: v.bfloat16() for k, v in weights_of(model).items()}
-        save_file(
-            tensors,
-            partial / file.name,
-            {**identity(model), **{f"note {k}": v for k, v in note.items()}},
-        )
+# -- writing ---------------------------------------------------------------------------------------
 
 
-def load_weights(file: str | Path, device: torch.device | str = "cpu") -> LeoVL:
-    """The trained model of a file that ``save_weights`` wrote. Refused where tokenizer, preset or
-    token settings have changed.
+def save(model: "LeoVL", folder: Path) -> None:
+    """Write a model to a folder; its files appear when all of them are complete."""
+    config = config_of(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder) as partial:
+        save_file({k: v.bfloat16() for k, v in weights_of(model).items()}, partial / WEIGHTS)
+        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        (partial / CARD).write_text(card(config, folder.name), encoding="utf-8")
+
+
+def card(config: dict, name: str, about: str = "", tables: tuple[str, ...] = ()) -> str:
+    """The model card: the hub's header, what the weights are for, how they were made, their scores
+    (``tables`` in Markdown).
     """
-    file = Path(file)
-    if not file.is_file():
-        raise InputError(f"{file} does not exist; trained weights are made with: leovl-mini train")
+    settings = get_preset(config["preset"])
+    base = None if settings["language"] == "nano" else settings["language"]
+    header = ModelCardData(
+        license="mit",
+        library_name="leovl-mini",
+        pipeline_tag="visual-question-answering",
+        tags=["3d", "rgb-d", "vision-language", config["tokens"]],
+        base_model=base,
+    )
+    rows = {"preset": config["preset"], "tokens": config["tokens"], **config["belongs to"]}
+    rows |= {"lora": config["lora"]} if config["lora"] else {}
+    rows |= {k: v for k, v in config["made"].items() if not isinstance(v, dict | list)}
+    table = ["| what | value |", "| --- | ---: |", *(f"| {k} | `{v}` |" for k, v in rows.items())]
+    parts = [
+        f"---\n{header.to_yaml()}\n---",
+        f"# {name}",
+        about,
+        "How it was made, and what it belongs to:",
+        "\n".join(table),
+        *tables,
+        f"Use: `LeoVL.from_pretrained({name!r})` of the package leovl_mini.",
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def is_shipped(name: str | Path) -> bool:
+    """Whether weights of this name travel with the package."""
+    return (samples_folder() / "weights" / name / CONFIG).is_file()
+
+
+def find(name_or_path: str | Path, **hub_options) -> Path:
+    """The folder (or older single file) behind a path, a name that travels with the package, or the
+    name of a model on the hub, which is downloaded.
+    """
+    path, shipped = Path(name_or_path), samples_folder() / "weights"
+    if path.exists():
+        return path
+    if is_shipped(name_or_path):
+        return shipped / name_or_path
+    names = ", ".join(sorted(p.parent.name for p in shipped.glob(f"*/{CONFIG}")))
+    advice = f"name a folder of trained weights, or one of: {names}"
+    if str(name_or_path).count("/") != 1:
+        raise InputError(f"there are no weights {str(name_or_path)!r}; {advice}")
     try:
-        with safe_open(file, "pt") as opened:
-            about = opened.metadata() or {}
-    except SafetensorError as error:
-        raise InputError(f"{file} is damaged or no safetensors file ({error})") from None
-    if not {"preset", "tokens", "channels"} <= set(about):
+        files = [WEIGHTS, CONFIG, CARD]
+        return Path(snapshot_download(str(name_or_path), allow_patterns=files, **hub_options))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
         raise InputError(
-            f"{file} does not say what it belongs to; it was not written by leovl-mini train"
-        )
-    tensors = load_file(file)
-    inner = len(tensors.get("projector.1.bias", ()))  # the width of its projector, once 256
-    model = LeoVL(about["preset"], int(about["channels"]), tokens=about["tokens"], inner=inner)
-    if "lora" in about:
-        from leovl_mini.model.lora import add_lora
+            f"{name_or_path} is neither here nor can it be had from the hub ({reason}); {advice}"
+        ) from None
 
-        model.original = model.original and about.get("lora base") != "in this file"
-        add_lora(model, int(about["lora"]))
-    changed = [k for k, v in identity(model).items() if about.get(k) != v]
+
+def load(cls: type["LeoVL"], path: Path) -> "LeoVL":
+    """The trained model of a folder or file. Refused where tokenizer, encoder or token settings are
+    no longer those that the weights belong to.
+    """
+    file = path / WEIGHTS if path.is_dir() else path
+    about = read_config(path)
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise InputError(f"{file} is missing, damaged or no safetensors file ({error})") from None
+    model = cls(
+        about["preset"],
+        int(about["channels"]),
+        tokens=about["tokens"],
+        hidden_dim=int(about.get("hidden_dim") or len(tensors["projector.1.bias"])),
+    )
+    needs = about["belongs to"]
+    if rank := int(about["lora"]):
+        from leovl_mini.model.lora import add_lora  # peft takes a second to import
+
+        model.is_original = model.is_original and needs.get("lora base") != "in this file"
+        add_lora(model, rank)
+    changed = [k for k, v in belongs_to(model).items() if needs.get(k) != v]
     if changed:
         raise InputError(
-            f"{file} was trained with another {', '.join(changed)}; train again, or use the version it came with"
+            f"{path} was trained with another {', '.join(changed)}; "
+            "train again, or use the version it came with"
         )
     fill(model, {k: v.float() for k, v in tensors.items()}, file)
-    model.trained = True
-    return model.to(device).eval()
+    model.trained, model.made = True, about["made"]
+    return model
 
 
-def notes(file: str | Path) -> dict[str, str]:
-    """The note of a file of weights."""
-    with safe_open(Path(file), "pt") as opened:
-        return {
-            k.removeprefix("note "): v
-            for k, v in opened.metadata().items()
-            if k.startswith("note ")
-        }
-
-
-def shipped(name: str = "nano") -> Path:
-    """The file of weights that travels with the package under this name; it may not exist."""
-    return samples_folder() / "weights" / f"{name}.safetensors"
-
-
-def ready_model(
-    preset: str,
-    channels: int,
-    tokens: str = "grid",
-    device: torch.device | str = "cpu",
-    seed: int = 0,
-) -> LeoVL:
-    """The trained model that travels with the package, where there is one for this preset and
-    representation; else a new one.
-    """
-    if tokens == "grid" and shipped(preset).is_file():
-        return load_weights(shipped(preset), device)
-    return LeoVL(preset, channels, seed, tokens).to(device).eval()
+def read_config(path: Path) -> dict:
+    """What ``config.json`` of a folder says; older single files say the same inside."""
+    if path.is_dir():
+        try:
+            return json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            raise InputError(f"{path} holds no trained weights: {CONFIG} is missing") from None
+    try:
+        with safe_open(path, "pt") as opened:
+            inside = opened.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({error})") from None
+    if not {"preset", "tokens", "channels"} <= set(inside):
+        raise InputError(
+            f"{path} does not say what it belongs to; it was not written by leovl-mini train"
+        )
+    made = {k.removeprefix("note "): v for k, v in inside.items() if k.startswith("note ")}
+    return {"lora": 0, **inside, "belongs to": inside, "made": made}

@@ -18,7 +18,7 @@ def add_lora(model: LeoVL, rank: int = 8, seed: int = 0) -> None:
     """Freeze the language model and put a fresh adapter into it (alpha = 2 ``rank``, no dropout),
     which changes nothing yet.
 
-    Trained now: adapter, projector, positions, volume, echo. ``with
+    Trained now: adapter, projector, position embedding, scale of the scene. ``with
     model.language.disable_adapter():`` switches the adapter off. ValueError where the model has one
     already.
     """
@@ -41,4 +41,4 @@ def merge_lora(model: LeoVL) -> None:
     if not model.lora:
         raise ValueError("the model has no adapter to merge")
     model.language = model.language.merge_and_unload()
-    model.lora, model.original = 0, False
+    model.lora, model.is_original = 0, False

@@ -1,32 +1,38 @@
-"""nano: a tiny Llama that can be trained on a laptop, and everything that is ours for it."""
+"""nano: a tiny Llama that can be trained on a laptop, and everything that is ours for it.
 
-from collections.abc import Iterable
+Neither paper has anything of this file; both start from a language model that can already speak.
+nano starts from random weights, and four additions make it learn to look things up in minutes
+instead of hours: weights that copy what they find, half-swapped scene vectors, a token shift, and
+one position for all scene tokens. Explained in notebook 06 (scene to language).
+"""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int64
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
 
+WIDTH = 128
+
 
 def nano() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """A 4-layer Llama of 1.1 million parameters. It starts from random weights: it knows nothing."""
+    """A 4-layer Llama of 1.1 million parameters, untrained, with its tokenizer."""
     tokenizer = nano_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
+        hidden_size=WIDTH,
         intermediate_size=384,
         num_hidden_layers=4,
         num_attention_heads=4,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
-        initializer_range=128
-        ** -0.5,  # keeps the size of what passes through; the usual 0.02 is for widths of thousands
+        # Keeps the size of what passes through; the usual 0.02 is for widths of thousands.
+        initializer_range=WIDTH**-0.5,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -34,30 +40,58 @@ def nano() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     return init_copy_heads(LlamaForCausalLM(config)), tokenizer
 
 
+# -- what is ours ----------------------------------------------------------------------------------
+
+
+def swap_halves(vectors: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
+    """The two halves of each vector exchanged: how scene tokens differ from the words that say the
+    same.
+    """
+    return vectors.roll(vectors.shape[-1] // 2, -1)
+
+
 @torch.no_grad()
 def init_copy_heads(model: LlamaForCausalLM) -> LlamaForCausalLM:
     """Random weights that look at what is alike and copy what they find, which would take hundreds
-    of steps to learn (ours).
+    of steps to learn.
 
-    Scene tokens say "red chair, here" in the same vectors as the text, but with their halves
-    exchanged (``LeoVL.dialect``). In the heads that read the scene, keys are queries with halves
-    exchanged: the word "chair" looks for chairs in the scene, not for itself. Outputs are the
-    transpose of the values: what is found is added to the word, in the dialect of the text. All
-    heads of the first two layers read the scene, and half of those above.
+    A scene token says "red chair, here" in the same vectors as the text, with its halves exchanged.
+    In the heads that read the scene, keys are queries with halves exchanged, too: the word "chair"
+    looks for chairs in the scene, not for itself. Outputs are the transpose of the values, halves
+    exchanged: what is found is added to the word as a word. All heads of the first two layers read
+    the scene, and half of those above.
     """
     width, half = model.config.hidden_size, model.config.hidden_size // 2
     for i, layer in enumerate(model.model.layers):
-        layer.mlp.down_proj.weight /= (
-            2 * len(model.model.layers)
-        ) ** 0.5  # the sum over layers keeps its size (GPT-2)
-        attention, rows = (
-            layer.self_attn,
-            slice(0, width if i < 2 else half),
-        )  # of queries, keys and values
-        attention.k_proj.weight[rows] = attention.q_proj.weight[rows].roll(half, 1)
+        # The sum over layers keeps its size (GPT-2).
+        layer.mlp.down_proj.weight /= (2 * len(model.model.layers)) ** 0.5
+        attention = layer.self_attn
+        rows = slice(0, width if i < 2 else half)  # of queries, keys and values
+        attention.k_proj.weight[rows] = swap_halves(attention.q_proj.weight[rows])
         attention.o_proj.weight.copy_(attention.v_proj.weight.T / 2)
-        attention.o_proj.weight[:, rows] = attention.v_proj.weight[rows].roll(half, 1).T / 2
+        attention.o_proj.weight[:, rows] = swap_halves(attention.v_proj.weight[rows]).T / 2
     return model
+
+
+def shift_tokens(
+    words: Float[Tensor, "N D"], share: Float[Tensor, ""], starts: Sequence[int]
+) -> Float[Tensor, "N D"]:
+    """Add to each word a learned ``share`` of the word before (token shift, in the spirit of RWKV,
+    Peng et al. 2023): in "red chair", "chair" looks for what is red and a chair. At ``starts``
+    texts begin: no word is before.
+    """
+    begins = torch.tensor(starts, device=words.device)
+    return words + share * words.roll(1, 0).index_fill(0, begins, 0)
+
+
+def share_scene_position(order: Int64[Tensor, "T"], prompt: int, scene: int) -> Int64[Tensor, "T"]:
+    """Position ids in which all scene tokens, which stand behind ``prompt`` tokens, have the same
+    one: a room is a set, its order is in the places.
+    """
+    return order.clamp(max=prompt).maximum(order - max(scene, 1) + 1)
+
+
+# -- its words -------------------------------------------------------------------------------------
 
 
 def nano_tokenizer() -> PreTrainedTokenizerFast:

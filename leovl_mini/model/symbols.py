@@ -1,9 +1,10 @@
-"""Scenes in words: tokens that are sums of word embeddings, to learn to reason before there is
+"""Symbolic scenes: tokens that are sums of word embeddings, to learn to reason before there is
 anything to see.
 
 Our own addition in the spirit of Proxy3D's simplified first stages: where an image token says "red,
 chair" in features, a symbolic token says it in the language model's own word embeddings. The same
 words are the target that projected image tokens are aligned to.
+Explained in notebooks 06 (scene to language) and 07 (fine-tuning).
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,8 @@ from leovl_mini.rooms.lists import NAMED
 from leovl_mini.scans.scene import RELATIONS, Object
 from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
 
-STEP = 0.2  # metres between two levels of height
-
-
+STEP = 0.2  # metres between two bins of height
 WORDS = 8  # at most so many words describe an object
-
-
 BY_ITSELF = "middle"  # said in the middle of an object that is not on, under or inside another
 
 
@@ -51,7 +48,7 @@ class Vocabulary:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
-        self.level = {name: tokenizer.convert_tokens_to_ids(name) for name in HEIGHT_BINS}
+        self.height_bin = {name: tokenizer.convert_tokens_to_ids(name) for name in HEIGHT_BINS}
         self.known: dict[str, list[int]] = {}
 
     def ids(self, word: str) -> list[int]:
@@ -65,13 +62,11 @@ class Vocabulary:
         words += [
             i for name in NAMED if name in item.attributes for i in self.ids(item.attributes[name])
         ]
-        for end, z in (
-            ("bottom", item.center[2] - item.size[2] / 2),
-            ("top", item.center[2] + item.size[2] / 2),
-        ):
-            words.append(self.level[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
-        there = next((relation for relation in RELATIONS if relation in item.attributes), BY_ITSELF)
-        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(there)[:1]
+        middle, half = item.center[2], item.size[2] / 2
+        for end, z in (("bottom", middle - half), ("top", middle + half)):
+            words.append(self.height_bin[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
+        relation = next((r for r in RELATIONS if r in item.attributes), BY_ITSELF)
+        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(relation)[:1]
 
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
@@ -79,66 +74,67 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
     kinds fit into one batch.
     """
     rest = [-1] * (OBJECTS_PER_TOKEN - 1) * WORDS
-    words = torch.tensor([vocabulary.describe(o) + rest for o in objects], dtype=torch.long).view(
-        -1, OBJECTS_PER_TOKEN * WORDS
-    )
-    return Symbols(
-        words, torch.tensor([o.center for o in objects], dtype=torch.float32).view(-1, 3)
-    )
+    words = torch.tensor([vocabulary.describe(o) + rest for o in objects], dtype=torch.long)
+    centers = torch.tensor([o.center for o in objects], dtype=torch.float32)
+    return Symbols(words.view(-1, OBJECTS_PER_TOKEN * WORDS), centers.view(-1, 3))
 
 
 def simulate_grid(
     objects: list[Object], rng: np.random.Generator, cell: float = 0.25
 ) -> SceneInput:
-    """What a grid with cells of ``cell`` metres would see of objects, without features: its tokens'
-    places and what they show.
+    """What a grid with cells of ``cell`` metres would see of objects, without features: the places
+    of its tokens and the objects they show.
 
     Random points on every footprint and a little beyond, densely or sparsely, fall into cells; a
-    cell shows the ``SHOWN`` objects with the most points. Of the empty cells between, floor and
-    wall, a random part is there, often a small one: they cost much.
+    cell shows the ``OBJECTS_PER_TOKEN`` objects with the most points. Of the empty cells between,
+    floor and wall, a random part is there, often a small one: they cost much.
     """
-    sides, middles = (
-        np.array([o.size[:2] for o in objects]),
-        np.array([o.center[:2] for o in objects]),
-    )
-    dense = np.exp(rng.uniform(-0.5, 2.5, len(objects)))  # points per cell
-    many = 6 + (dense * sides.prod(1) / cell**2).astype(int)
-    index = np.repeat(np.arange(len(objects)), many)
-    spots = (rng.random((len(index), 2)) - 0.5) * sides[index]
+    sides = np.array([o.size[:2] for o in objects])
+    middles = np.array([o.center[:2] for o in objects])
+    density = np.exp(rng.uniform(-0.5, 2.5, len(objects)))  # points per cell
+    counts = 6 + (density * sides.prod(1) / cell**2).astype(int)
+    index = np.repeat(np.arange(len(objects)), counts)
+
+    local = (rng.random((len(index), 2)) - 0.5) * sides[index]
     yaw = np.array([o.yaw for o in objects])[index]
     cos, sin = np.cos(yaw), np.sin(yaw)
     turned = np.stack(
-        [spots[:, 0] * cos - spots[:, 1] * sin, spots[:, 0] * sin + spots[:, 1] * cos], 1
+        [local[:, 0] * cos - local[:, 1] * sin, local[:, 0] * sin + local[:, 1] * cos], 1
     )
-    cells = np.floor((middles[index] + turned + rng.normal(0, 0.08, turned.shape)) / cell).astype(
-        int
-    )
+    points = middles[index] + turned + rng.normal(0, 0.08, turned.shape)
+
+    cells = np.floor(points / cell).astype(int)
     low, high = cells.min(0), cells.max(0) + 1
-    points = np.zeros((*(high - low), len(objects)), dtype=int)
-    np.add.at(points, (*(cells - low).T, index), 1)
-    points = points.reshape(-1, len(objects))
-    kept = points.any(1) | (rng.random(len(points)) < rng.random() ** 2)
-    most = np.argsort(-points[kept], axis=1, kind="stable")[:, :OBJECTS_PER_TOKEN]
+    hits = np.zeros((*(high - low), len(objects)), dtype=int)
+    np.add.at(hits, (*(cells - low).T, index), 1)
+    hits = hits.reshape(-1, len(objects))
+    kept = hits.any(1) | (rng.random(len(hits)) < rng.random() ** 2)
+    most = np.argsort(-hits[kept], axis=1, kind="stable")[:, :OBJECTS_PER_TOKEN]
     ids = np.array([o.id for o in objects])[most]
-    shows = torch.from_numpy(np.where(np.take_along_axis(points[kept], most, 1) > 0, ids, 0))
+    object_ids = np.where(np.take_along_axis(hits[kept], most, 1) > 0, ids, 0)
+
     corners = np.stack(np.unravel_index(np.flatnonzero(kept), high - low), 1) + low
-    centers = torch.from_numpy(np.pad((corners + 0.5) * cell, ((0, 0), (0, 1)))).float()
-    tokens = SceneTokens(torch.zeros(len(centers), 1), centers, torch.zeros(0, dtype=torch.long))
-    return SceneInput(tokens, shows, objects)
+    centers = np.pad((corners + 0.5) * cell, ((0, 0), (0, 1)))
+    nothing = torch.zeros(len(centers), 1)
+    tokens = SceneTokens(
+        nothing, torch.from_numpy(centers).float(), torch.zeros(0, dtype=torch.long)
+    )
+    return SceneInput(tokens, torch.from_numpy(object_ids), objects)
 
 
-def tokens_as_symbols(seen: SceneInput, vocabulary: Vocabulary) -> Symbols:
+def tokens_as_symbols(scene: SceneInput, vocabulary: Vocabulary) -> Symbols:
     """One token per image token, in the words of the objects that it shows; none where it shows
     only floor or wall. The token next to the middle of an object says how it is there.
     """
-    words, places = torch.full((*seen.shows.shape, WORDS), -1), seen.tokens.centers[:, :2]
+    ground = scene.tokens.centers[:, :2]
+    words = torch.full((*scene.object_ids.shape, WORDS), -1)
     share = torch.zeros(len(words))
-    for item in seen.objects:
-        token, slot = (seen.shows == item.id).nonzero(as_tuple=True)
+    for item in scene.objects:
+        token, slot = (scene.object_ids == item.id).nonzero(as_tuple=True)
         if len(token):
             words[token, slot] = torch.tensor(vocabulary.describe(item))
             share[token] = share[token].clamp(min=1 / len(token))  # of two things, the smaller one
-            middle = (places[token] - torch.tensor(item.center[:2])).square().sum(1).argmin()
+            middle = (ground[token] - torch.tensor(item.center[:2])).square().sum(1).argmin()
             others = torch.arange(len(token)) != middle
             words[token[others], slot[others], -1] = -1
-    return Symbols(words.flatten(1), seen.tokens.centers, share)
+    return Symbols(words.flatten(1), scene.tokens.centers, share)

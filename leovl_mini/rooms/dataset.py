@@ -228,6 +228,13 @@ class RoomDataset:
     def __len__(self) -> int:
         return len(self.shard_of)
 
+    def names(self, split: str = "") -> list[str]:
+        """The scenes of a split in the order in which they were made; without a split, all."""
+        if not split:
+            return list(self.shard_of)
+        asked = {e.scene for e in self.examples(split)}
+        return [name for name in self.shard_of if name in asked]
+
     def examples(
         self, split: str, domains: Collection[str] = tuple(DOMAINS), simplistic: bool = False
     ) -> Iterator[Example]:
@@ -267,7 +274,7 @@ class RoomDataset:
             intrinsics=torch.tensor(facts["intrinsics"]).repeat(V, 1, 1),
             camera_to_world=torch.tensor(facts["camera_to_world"]),
             instances=torch.from_numpy(instances.reshape(V, H, -1).astype(np.int32)),
-            objects=[as_object(o) for o in facts["objects"]],
+            objects=[Object.from_dict(o) for o in facts["objects"]],
             name=name,
             frame_names=[f"{i:03d}" for i in range(V)],
         )
@@ -285,7 +292,7 @@ class RoomDataset:
             return json.loads(shard.read(f"{name}/scene.json"))
 
     def objects(self, name: str) -> list[Object]:
-        return [as_object(o) for o in self.facts(name)["objects"]]
+        return [Object.from_dict(o) for o in self.facts(name)["objects"]]
 
     def areas(self, name: str) -> list[Area]:
         return [as_area(a) for a in self.facts(name)["areas"]]
@@ -304,15 +311,11 @@ class RoomDataset:
         ]
 
 
-def as_object(fields: dict) -> Object:
-    return Object(**{**fields, "center": tuple(fields["center"]), "size": tuple(fields["size"])})
-
-
 def as_area(fields: dict) -> Area:
     return Area(fields["kind"], tuple(fields["center"]), tuple(fields["size"]))
 
 
 def world_of(facts: dict) -> SceneGraph:
     """What is true in a room, from its ``scene.json``."""
-    objects = [as_object(o) for o in facts["objects"]]
+    objects = [Object.from_dict(o) for o in facts["objects"]]
     return SceneGraph(objects, [as_area(a) for a in facts["areas"]], {o.id for o in objects})

@@ -18,7 +18,7 @@ from leovl_mini.data.examples import Example, dumps, load_examples
 from leovl_mini.data.files import atomic_folder
 from leovl_mini.rooms import balance as quality
 from leovl_mini.rooms.cameras import DOMAINS, domain_room
-from leovl_mini.rooms.dataset import as_object, by_domain
+from leovl_mini.rooms.dataset import by_domain
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.plans import plans
 from leovl_mini.rooms.questions import questions
@@ -101,7 +101,7 @@ class SymbolicRooms:
             )
         with (self.folder / "rooms.jsonl").open(encoding="utf-8") as lines:
             self.objects = {
-                room["name"]: [as_object(o) for o in room["objects"]]
+                room["name"]: [Object.from_dict(o) for o in room["objects"]]
                 for room in map(json.loads, lines)
             }
 

@@ -47,6 +47,11 @@ class Object:
     yaw: float = 0.0
     attributes: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Object":
+        """An object from JSON, which knows lists but no tuples."""
+        return cls(**{**fields, "center": tuple(fields["center"]), "size": tuple(fields["size"])})
+
 
 @dataclass
 class Scene:

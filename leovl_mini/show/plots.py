@@ -16,8 +16,8 @@ from torch import Tensor
 from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens.base import SceneTokens, group_mean
-from leovl_mini.tokens.pipeline import Stages
+from leovl_mini.tokens.base import SceneInput, SceneTokens, group_mean
+from leovl_mini.tokens.voxels import Voxels, voxelise
 
 DEPTH = LinearSegmentedColormap.from_list(
     "depth", ["#fde725", "#35b779", "#31688e", "#440154"]
@@ -131,7 +131,12 @@ def label_plane(axes: Axes, title: str) -> Axes:
     return axes
 
 
-def overview(scene: Scene, stages: Stages) -> Figure:
+def voxels_of(scene: SceneInput) -> Voxels:
+    """The voxels behind a scene's tokens: those of the grid's own size, else of 0.2 m."""
+    return voxelise(scene.patches, scene.tokens.cell or 0.2)
+
+
+def overview(scene: Scene, perceived: SceneInput) -> Figure:
     """One page: some frames with their depth and features; from above all points, voxels and
     tokens. One colour means the same feature everywhere on it.
     """
@@ -145,18 +150,18 @@ def overview(scene: Scene, stages: Stages) -> Figure:
 
     axes = above.subplots(3, columns, squeeze=False)
     longest = float(scene.depth.max())
-    reference = stages.features.flatten(0, 2)
+    reference = perceived.features.flatten(0, 2)
     for column, view in zip(axes.T, views, strict=True):
         show_image(column[0], scene.rgb[view], f"frame {scene.frame_names[view]}")
         depth = show_depth(column[1], scene.depth[view], longest=longest)
-        colours = feature_colours(stages.features[view], reference)
+        colours = feature_colours(perceived.features[view], reference)
         show_image(column[2], colours, interpolation="nearest")
     for axis, label in zip(axes[:, 0], ("colour", "depth", "features"), strict=True):
         axis.set_ylabel(label, fontsize=11)
     above.colorbar(depth, ax=axes[1], label="depth (m)\nwhite: none", shrink=0.9)
 
     points, colours = scene_points(scene)
-    voxels, tokens = stages.voxels, stages.tokens
+    voxels, tokens = voxels_of(perceived), perceived.tokens
     axes = below.subplots(1, 3, sharex=True, sharey=True)
     top_view(axes[0], points, colours, f"{len(points):,} points")
     path = scene.camera_to_world[:, :2, 3].cpu()
@@ -165,9 +170,9 @@ def overview(scene: Scene, stages: Stages) -> Figure:
     voxel_colours = feature_colours(voxels.features, reference)
     title = f"{len(voxels):,} voxels of {voxels.size:.2f} m"
     cells_view(axes[1], voxels.centers, voxel_colours, voxels.size, title)
-    colours = token_colours(tokens, stages.patches)
-    title = f"{len(tokens):,} {stages.kind} tokens"
-    if stages.kind == "grid":
+    colours = token_colours(tokens, perceived.patches)
+    title = f"{len(tokens):,} {perceived.kind} tokens"
+    if perceived.kind == "grid":
         title = f"{title} of {tokens.cell:.2f} m"
         cells_view(axes[2], tokens.centers, colours, tokens.cell, title, cut=float("inf"))
     else:

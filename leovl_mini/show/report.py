@@ -15,8 +15,8 @@ from leovl_mini.evaluate.run import main_score
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens.base import SceneTokens
-from leovl_mini.tokens.pipeline import Stages
+from leovl_mini.show.plots import voxels_of
+from leovl_mini.tokens.base import SceneInput, SceneTokens
 
 
 def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
@@ -30,24 +30,27 @@ def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
     return len(cloud.point.positions)
 
 
-def scene_table(scene: Scene, stages: Stages, written: int) -> Table:
+def scene_table(scene: Scene, perceived: SceneInput, written: int) -> Table:
     """Frames, counts, extent, seconds per stage and peak memory."""
+    voxels = voxels_of(perceived)
     points, _ = scene_points(scene)
     sample = points[:: max(1, len(points) // 1_000_000)]
     extent = sample.quantile(0.995, dim=0) - sample.quantile(0.005, dim=0)  # without stray points
     sides = " x ".join(f"{x:.1f}" for x in extent.tolist())
     dropped = ", ".join(f"{count} {reason}" for reason, count in scene.dropped.items()) or "none"
     _, height, width = scene.depth.shape
-    patches, tokens = stages.patches, stages.tokens
+    patches, tokens = perceived.patches, perceived.tokens
     cell = f" of {tokens.cell:.2f} m" if tokens.cell else ""
     rows = {
         "frames": f"{len(scene)} used, {width}x{height} pixels; left out: {dropped}",
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(patches):,} lifted, {patches.dropped:,} without enough depth",
-        "voxels": f"{len(stages.voxels):,} of {stages.voxels.size:.2f} m",
-        f"{stages.kind} tokens": f"{len(tokens):,}{cell}",
+        "voxels": f"{len(voxels):,} of {voxels.size:.2f} m",
+        f"{perceived.kind} tokens": f"{len(tokens):,}{cell}",
         "extent": f"{sides} m (x, y, z; 99 % of the points)",
-        "seconds": ", ".join(f"{name} {seconds:.2f}" for name, seconds in stages.seconds.items()),
+        "seconds": ", ".join(
+            f"{name} {seconds:.2f}" for name, seconds in perceived.seconds.items()
+        ),
         "peak memory": peak_memory(),
         "device": str(scene.depth.device),
     }
@@ -69,7 +72,7 @@ def question_table(
     there numbers count in part, by how close they are (``main_score``).
     """
     questions = [e for e in examples if e.task == "qa"]
-    answers = [model.answers(shown, questions) for shown in (scene, None)]
+    answers = [model.generate(shown, questions, 16) for shown in (scene, None)]
     scores = [[main_score(a, e) for a, e in zip(row, questions, strict=True)] for row in answers]
     first = {e.kind: i for i, e in reversed(list(enumerate(questions)))}
     rows = sorted(first.values())[:count]

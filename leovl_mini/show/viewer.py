@@ -16,21 +16,19 @@ from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Object, Scene
 from leovl_mini.show.objects import BOX_PATH, box_corners
-from leovl_mini.show.plots import feature_colours, token_colours
-from leovl_mini.tokens.base import SceneTokens
-from leovl_mini.tokens.pipeline import Stages
-from leovl_mini.tokens.voxels import Voxels
+from leovl_mini.show.plots import feature_colours, token_colours, voxels_of
+from leovl_mini.tokens.base import SceneInput, SceneTokens
 
 
 def figure(
     scene: Scene,
-    stages: Stages | None = None,
+    perceived: SceneInput | None = None,
     max_points: int = 15_000,
     ceiling: float = 2.3,
     boxes: bool = False,
     more: dict[str, SceneTokens] | None = None,
 ) -> go.Figure:
-    """Points and cameras of a scene and, with ``stages``, its voxels and tokens; with ``boxes``,
+    """Points and cameras of a scene and, with ``perceived``, its voxels and tokens; with ``boxes``,
     its objects' labelled boxes.
 
     ``more`` holds further tokens of the same patches, by the name of their layer. Points above
@@ -42,11 +40,11 @@ def figure(
     count = min(max_points, len(points))
     pick = torch.linspace(0, len(points) - 1, count, device=points.device).long()
     traces = [point_layer(points[pick], colours[pick], "points", 2.0), camera_layer(scene)]
-    if stages is not None:
-        traces.append(voxel_layer(stages.voxels, stages.patches, ceiling))
-        layers = {f"{stages.kind} tokens": stages.tokens, **(more or {})}
+    if perceived is not None:
+        traces.append(voxel_layer(perceived, ceiling))
+        layers = {f"{perceived.kind} tokens": perceived.tokens, **(more or {})}
         for name, tokens in layers.items():
-            traces.append(token_layer(name, tokens, stages.patches, scene))
+            traces.append(token_layer(name, tokens, perceived.patches, scene))
     if boxes:
         traces.append(box_layer(scene.objects))
     axis = {"backgroundcolor": "white", "gridcolor": "#dddddd"}
@@ -73,9 +71,10 @@ def write_page(shown: go.Figure, path: Path) -> None:
     path.write_text(html.replace("<head>", f"<head>{style}", 1), encoding="utf-8")
 
 
-def voxel_layer(voxels: Voxels, patches: Patches, ceiling: float) -> go.Scatter3d:
+def voxel_layer(perceived: SceneInput, ceiling: float) -> go.Scatter3d:
     """Voxels below the ceiling as squares, coloured as their patches are."""
-    colours = (feature_colours(voxels.features, patches.features) * 255).byte()
+    voxels = voxels_of(perceived)
+    colours = (feature_colours(voxels.features, perceived.patches.features) * 255).byte()
     low = voxels.centers[:, 2] < ceiling
     return point_layer(
         voxels.centers[low], colours[low.cpu()], "voxels", 5.0, hide=True, symbol="square"

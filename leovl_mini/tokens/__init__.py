@@ -1,22 +1,18 @@
-"""Scene representations: lifted patches in, a short sequence of 3D tokens out."""
+"""Scene representations: lifted patches in, a short sequence of 3D tokens out.
 
-from torch import nn
+A representation has settings and no learned parameters: it pools features in the encoder's width.
+Explained in notebooks 04 (voxels to grid) and 05 (proxies).
+"""
 
-from leovl_mini.tokens.base import SceneTokens, group_mean
+from collections.abc import Callable
+
+from leovl_mini.perception.lift import Patches
+from leovl_mini.tokens.base import SceneInput, SceneTokens, group_mean
 from leovl_mini.tokens.grid import CondensedGrid
 from leovl_mini.tokens.objects import ObjectTokens
 from leovl_mini.tokens.patches import PatchTokens
 from leovl_mini.tokens.proxies import Proxies
 from leovl_mini.tokens.voxels import Voxels, VoxelTokens, voxelise
-
-REPRESENTATIONS = {
-    "patches": PatchTokens,
-    "voxels": VoxelTokens,
-    "grid": CondensedGrid,
-    "proxies": Proxies,
-    "objects": ObjectTokens,
-}
-
 
 __all__ = [
     "REPRESENTATIONS",
@@ -24,6 +20,7 @@ __all__ = [
     "ObjectTokens",
     "PatchTokens",
     "Proxies",
+    "SceneInput",
     "SceneTokens",
     "VoxelTokens",
     "Voxels",
@@ -32,13 +29,14 @@ __all__ = [
     "voxelise",
 ]
 
+REPRESENTATIONS = {
+    kind.kind: kind for kind in (PatchTokens, VoxelTokens, CondensedGrid, Proxies, ObjectTokens)
+}
 
-def representation(name: str, channels: int, **options) -> nn.Module:
-    """A scene representation by its name: a module that turns ``Patches`` (P,C) into
-    ``SceneTokens`` (K,C).
-    """
+
+def representation(name: str, **options) -> Callable[[Patches], SceneTokens]:
+    """A scene representation by its name: it turns ``Patches`` (P,C) into ``SceneTokens`` (K,C)."""
     if name not in REPRESENTATIONS:
-        raise ValueError(
-            f"unknown representation {name!r}; choose one of {', '.join(REPRESENTATIONS)}"
-        )
-    return REPRESENTATIONS[name](channels, **options)
+        choices = ", ".join(REPRESENTATIONS)
+        raise ValueError(f"unknown representation {name!r}; choose one of {choices}")
+    return REPRESENTATIONS[name](**options)

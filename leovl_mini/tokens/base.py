@@ -1,35 +1,34 @@
-"""What every representation shares: the token structure, and the mean over groups."""
+"""What every representation shares: the structure of tokens, and means over groups.
 
-import dataclasses
-from dataclasses import dataclass
+Explained in notebooks 04 (voxels to grid) and 05 (proxies).
+"""
+
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.scene import Object
 
 
 @dataclass
 class SceneTokens:
-    """K tokens of a scene. ``source[p]`` is the token that patch p went into, or -1 where it was
-    left out.
+    """K tokens of a scene, still in the encoder's width C and without a position.
+
+    ``source[p]`` is the token that patch p went into, or -1 where it was left out. ``points`` are
+    the patches' own places, kept for the one representation that embeds those (voxels).
     """
 
     features: Float[Tensor, "K C"]
     centers: Float[Tensor, "K 3"]  # metres
     source: Int64[Tensor, "P"]
     cell: float | None = None  # edge length in metres, where a token is a cell of a grid
-    points: Float[Tensor, "P 3"] | None = (
-        None  # the patches' own places, for representations that embed those (voxels)
-    )
+    points: Float[Tensor, "P 3"] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
-
-    def plus(self, position: Float[Tensor, "K C"]) -> "SceneTokens":
-        """The same tokens with something added to their features."""
-        return dataclasses.replace(self, features=self.features + position)
 
 
 def group_mean(
@@ -84,27 +83,27 @@ OBJECTS_PER_TOKEN = 2  # so many objects are noted for each token
 
 @dataclass
 class SceneInput:
-    """What training needs of one scene: its tokens before projection and position, and what each
-    token shows.
+    """A scene as the rest of the method takes it: its tokens, and which objects each one shows.
+
+    ``features``, ``patches`` and ``seconds`` are what ``perceive`` computed on the way; a scene
+    that comes from a feature cache, or is made of words, has none.
     """
 
     tokens: SceneTokens
-    shows: Int64[
-        Tensor, "K 2"
-    ]  # ids of the two objects with the most patches in each token, 0 = none
+    object_ids: Int64[Tensor, "K 2"]  # the two objects with the most patches in a token, 0 = none
     objects: list[Object]
     name: str = ""
+    kind: str = "grid"  # the representation of the tokens
+    features: Float[Tensor, "V h w C"] | None = None
+    patches: Patches | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # of each stage
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
-def symbolic_input(name: str, objects: list[Object]) -> SceneInput:
-    """A scene's objects without its pictures, for lessons in words."""
-    empty = torch.zeros(0, dtype=torch.long)
-    return SceneInput(
-        SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), empty),
-        empty.view(0, OBJECTS_PER_TOKEN),
-        objects,
-        name,
-    )
+def without_pictures(name: str, objects: list[Object]) -> SceneInput:
+    """A scene of which only the objects are known: the input of symbolic scenes."""
+    none = torch.zeros(0, dtype=torch.long)
+    tokens = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), none)
+    return SceneInput(tokens, none.view(0, OBJECTS_PER_TOKEN), objects, name)

@@ -1,10 +1,12 @@
-"""The feature cache: perception runs once over a corpus, training then reads what it saw.
+"""The feature cache: perception runs once over all scenes, training then reads what it saw.
 
-A cache folder holds one ``features-0000.safetensors`` for each shard of the corpus (read lazily,
-straight from the disk), and ``cache.json``: how it was made, and the SHA-256 of every file.
+A cache folder holds files ``features-0000.safetensors`` ... of up to 40 scenes each, which are read
+lazily, straight from the disk, and ``cache.json``: how it was made, and the SHA-256 of every file.
+Explained in notebook 07 (fine-tuning).
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,128 +17,85 @@ from torch import Tensor
 from tqdm import tqdm
 
 from leovl_mini.config import get_preset
-from leovl_mini.data.examples import save_examples
+from leovl_mini.data.examples import SceneSource, save_examples
 from leovl_mini.data.files import atomic_folder, atomic_write, file_sha256
 from leovl_mini.data.samples import is_bundled
 from leovl_mini.perception.encoders import load_encoder
-from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.scene import InputError, Object
 from leovl_mini.tokens import representation
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.tokens.pipeline import perceive
 
+SCENES_PER_FILE = 40
 
-def make_cache(
+
+def make_features(
     folder: Path,
-    corpus: RoomDataset,
+    source: SceneSource,
     preset: str = "nano",
     tokens: str = "grid",
     quiet: bool = False,
-    device="cpu",
+    device: str | torch.device = "cpu",
 ) -> None:
-    """Perceive every scene of a corpus, shard by shard; an interrupted run goes on where it
-    stopped.
+    """Perceive every scene of a source and keep its tokens; an interrupted run goes on where it
+    stopped. FileExistsError where ``folder`` holds features made with other options.
     """
     settings = get_preset(preset)
     encoder = load_encoder(settings["encoder"], settings["longest_side"], device)
-    module = representation(tokens, encoder.channels, **settings["tokens"].get(tokens, {})).to(
-        device
-    )
+    token_options = settings["tokens"].get(tokens, {})
+    module = representation(tokens, **token_options)
     options = {
         "encoder": settings["encoder"],
         "longest_side": settings["longest_side"],
         "tokens": tokens,
-        "options": settings["tokens"].get(tokens, {}),
+        "options": token_options,
         "channels": encoder.channels,
     }
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "cache.json"
-    before = json.loads(note.read_text()) if note.exists() else {"options": options, "sha256": {}}
-    if before["options"] != options:
+    made = json.loads(note.read_text()) if note.exists() else {"options": options, "sha256": {}}
+    if made["options"] != options:
         raise FileExistsError(
-            f"{folder} holds features made with other options ({before['options']}); choose another place"
+            f"{folder} holds features made with other options ({made['options']}); "
+            "choose another place"
         )
-    by_shard: dict[Path, list[str]] = {}
-    for name, shard in corpus.shard_of.items():
-        by_shard.setdefault(shard, []).append(name)
-    todo = {
-        shard: names
-        for shard, names in by_shard.items()
-        if features_file(shard) not in before["sha256"]
-    }
-    with tqdm(
-        total=len(corpus),
-        initial=len(corpus) - sum(map(len, todo.values())),
-        unit="scene",
-        disable=quiet,
-    ) as bar:
-        for shard, names in todo.items():
-            tensors, objects = {}, {}
-            for name in names:
-                scene = corpus.scene(name)
-                seen = perceive(scene.to(device), encoder, module)
-                tensors |= {
-                    f"{name}/{k}": v.contiguous().cpu() for k, v in as_tensors(seen).items()
-                }
-                objects[name] = [asdict(o) for o in scene.objects]
-                bar.update()
-            file = features_file(shard)
-            with atomic_write(folder) as partial:
-                save_file(tensors, partial / file, {"objects": json.dumps(objects)})
-                before["sha256"][file] = file_sha256(partial / file)
-            with atomic_write(folder) as partial:
-                (partial / "cache.json").write_text(json.dumps(before, indent=1) + "\n")
+    names = source.names()
+    chunks = [names[i : i + SCENES_PER_FILE] for i in range(0, len(names), SCENES_PER_FILE)]
+    files = {f"features-{i:04d}.safetensors": chunk for i, chunk in enumerate(chunks)}
+    with tqdm(total=len(names), unit="scene", disable=quiet) as bar:
+        for file, chunk in files.items():
+            if file not in made["sha256"]:
+                inputs = (perceive(source.scene(n).to(device), module, encoder) for n in chunk)
+                made["sha256"][file] = save_inputs(folder / file, list(inputs))
+                with atomic_write(folder) as partial:
+                    (partial / "cache.json").write_text(json.dumps(made, indent=1) + "\n")
+            bar.update(len(chunk))
 
 
-def features_file(shard: Path) -> str:
-    return shard.name.replace("shard", "features").replace(".zip", ".safetensors")
+def save_inputs(file: Path, inputs: Sequence[SceneInput], **metadata: str) -> str:
+    """Write scenes to one file and return its SHA-256: half precision for features, which have unit
+    scale, and exact places.
+    """
+    tensors, objects = {}, {}
+    for scene in inputs:
+        tensors |= {f"{scene.name}/{k}": v.cpu().contiguous() for k, v in as_tensors(scene).items()}
+        objects[scene.name] = [asdict(o) for o in scene.objects]
+    with atomic_write(file.parent) as partial:
+        save_file(tensors, partial / file.name, {"objects": json.dumps(objects), **metadata})
+        return file_sha256(partial / file.name)
 
 
-def as_tensors(seen: SceneInput) -> dict[str, Tensor]:
-    """Half precision for features, which have unit scale; exact places."""
-    tokens = seen.tokens
+def as_tensors(scene: SceneInput) -> dict[str, Tensor]:
+    """What is kept of a scene; patches only where their places will be embedded (voxels)."""
+    tokens = scene.tokens
     kept = {
         "features": tokens.features.half(),
         "centers": tokens.centers,
-        "shows": seen.shows.to(torch.int16),
+        "object_ids": scene.object_ids.to(torch.int16),
     }
-    return (
-        kept
-        if tokens.points is None
-        else kept | {"points": tokens.points, "source": tokens.source.to(torch.int32)}
-    )
-
-
-def make_sample(
-    folder: Path, corpus: RoomDataset, cache: "FeatureCache", learned: int = 24, unseen: int = 8
-) -> None:
-    """A small cache to travel with the package: so many training and validation rooms, evenly over
-    the domains, in one file, and their examples in ``train.jsonl`` and ``val.jsonl``. None is one
-    of the bundled rooms. ``folder`` must be new.
-    """
-    tensors, objects, areas = {}, {}, {}
-    with atomic_folder(folder) as partial:
-        for split, count in (("train", learned), ("val", unseen)):
-            examples = [
-                e for e in corpus.examples(split) if e.scene in cache and not is_bundled(e.scene)
-            ]
-            names = sorted(
-                {e.scene for e in examples}, key=lambda name: (int(name.split("_")[-1]), name)
-            )[:count]
-            for name in names:
-                seen = cache.scene(name)
-                tensors |= {f"{name}/{k}": v.contiguous() for k, v in as_tensors(seen).items()}
-                objects[name], areas[name] = (
-                    [asdict(o) for o in seen.objects],
-                    [asdict(a) for a in corpus.areas(name)],
-                )
-            save_examples([e for e in examples if e.scene in names], partial / f"{split}.jsonl")
-        file = "features-0000.safetensors"
-        save_file(
-            tensors, partial / file, {"objects": json.dumps(objects), "areas": json.dumps(areas)}
-        )
-        note = {"options": cache.options, "sha256": {file: file_sha256(partial / file)}}
-        (partial / "cache.json").write_text(json.dumps(note, indent=1) + "\n")
+    if tokens.points is not None:
+        kept |= {"points": tokens.points, "source": tokens.source.to(torch.int32)}
+    return kept
 
 
 class FeatureCache:
@@ -146,10 +105,11 @@ class FeatureCache:
         self.folder = Path(folder)
         if not (self.folder / "cache.json").is_file():
             raise InputError(
-                f"{folder} is no feature cache; make one with: leovl-mini train features CORPUS --out {folder}"
+                f"{folder} is no feature cache; make one with: "
+                f"leovl-mini train features ROOMS --out {folder}"
             )
-        note = json.loads((self.folder / "cache.json").read_text())
-        self.options, self.sha256 = note["options"], note["sha256"]
+        made = json.loads((self.folder / "cache.json").read_text())
+        self.options, self.sha256 = made["options"], made["sha256"]
         self.files = {name: safe_open(self.folder / name, "pt") for name in sorted(self.sha256)}
         self.objects, self.file_of = {}, {}
         for name, file in self.files.items():
@@ -163,36 +123,51 @@ class FeatureCache:
         return name in self.file_of
 
     def scene(self, name: str) -> SceneInput:
+        """A scene's tokens, the objects they show, and all objects of the scene."""
         if name not in self.file_of:
             raise InputError(f"{self.folder} has no scene {name!r}")
         file = self.files[self.file_of[name]]
-        features, centers, shows = (
-            file.get_tensor(f"{name}/{k}") for k in ("features", "centers", "shows")
+        features, centers, object_ids = (
+            file.get_tensor(f"{name}/{key}") for key in ("features", "centers", "object_ids")
         )
-        source, points = (
-            torch.zeros(0, dtype=torch.long),
-            None,
-        )  # patches are not kept, unless voxels need them
+        source, points = torch.zeros(0, dtype=torch.long), None
         if f"{name}/points" in file.keys():
-            source, points = (
-                file.get_tensor(f"{name}/source").long(),
-                file.get_tensor(f"{name}/points"),
-            )
-        objects = [
-            Object(**{**o, "center": tuple(o["center"]), "size": tuple(o["size"])})
-            for o in self.objects[name]
-        ]
-        return SceneInput(
-            SceneTokens(features.float(), centers, source, points=points),
-            shows.long(),
-            objects,
-            name,
-        )
+            source = file.get_tensor(f"{name}/source").long()
+            points = file.get_tensor(f"{name}/points")
+        tokens = SceneTokens(features.float(), centers, source, points=points)
+        objects = [Object.from_dict(o) for o in self.objects[name]]
+        return SceneInput(tokens, object_ids.long(), objects, name)
 
     def damaged(self) -> list[str]:
         """Names of the files that no longer have their checksum."""
         return [
-            n
-            for n, digest in self.sha256.items()
-            if not (self.folder / n).is_file() or file_sha256(self.folder / n) != digest
+            name
+            for name, digest in self.sha256.items()
+            if not (self.folder / name).is_file() or file_sha256(self.folder / name) != digest
         ]
+
+
+def export_sample(
+    folder: Path, rooms: SceneSource, cache: FeatureCache, train: int = 24, val: int = 8
+) -> None:
+    """A small cache to travel with the package: so many training and validation rooms, evenly over
+    the domains, in one file, and their examples in ``train.jsonl`` and ``val.jsonl``. None is one
+    of the bundled rooms. ``folder`` must be new.
+    """
+    inputs, areas = [], {}
+    with atomic_folder(folder) as partial:
+        for split, count in (("train", train), ("val", val)):
+            examples = [
+                e for e in rooms.examples(split) if e.scene in cache and not is_bundled(e.scene)
+            ]
+            names = {e.scene for e in examples}
+            names = sorted(names, key=lambda n: (int(n.split("_")[-1]), n))[:count]
+            inputs += [cache.scene(name) for name in names]
+            areas |= {name: [asdict(a) for a in rooms.areas(name)] for name in names}
+            save_examples([e for e in examples if e.scene in names], partial / f"{split}.jsonl")
+        file = partial / "features-0000.safetensors"
+        made = {
+            "options": cache.options,
+            "sha256": {file.name: save_inputs(file, inputs, areas=json.dumps(areas))},
+        }
+        (partial / "cache.json").write_text(json.dumps(made, indent=1) + "\n")

@@ -27,9 +27,7 @@ class ObjectReport:
     tokens: Int64[Tensor, "O"]  # how many tokens belong to it
     purity: Float[Tensor, "O"]  # mean purity of these tokens; 0 where there are none
     coverage: Float[Tensor, "O"]  # share of its patches that went into these tokens
-    owner: Int64[
-        Tensor, "K"
-    ]  # the id of the object that each token belongs to; -1: no patch went into the token
+    owner: Int64[Tensor, "K"]  # the object that each token belongs to; -1: it holds no patch
     token_purity: Float[Tensor, "K"]  # share of each token's patches that show its owner
 
     @property
@@ -46,20 +44,17 @@ def object_report(tokens: SceneTokens, patches: Patches) -> ObjectReport:
     0 holds patches 0-3, token 1 holds 4, and 5 was left out. Both objects have one token; 5 has
     purity 3/4 and coverage 1, and 7 has purity 1 and coverage 1/3.
     """
-    ids, shows = segments_of(patches).unique(return_inverse=True)
-    K, columns = (
-        len(tokens),
-        len(ids) + 1,
-    )  # the first column stays 0: tokens without patches have their maximum there
+    ids, object_of = segments_of(patches).unique(return_inverse=True)
+    # The first column stays 0: tokens without patches have their maximum there.
+    K, columns = len(tokens), len(ids) + 1
     kept = tokens.source >= 0
-    count = torch.bincount(
-        tokens.source[kept] * columns + 1 + shows[kept], minlength=K * columns
-    ).view(K, columns)
+    cell = tokens.source[kept] * columns + 1 + object_of[kept]
+    count = torch.bincount(cell, minlength=K * columns).view(K, columns)
     most, owner = count.max(1)
     token_purity = most / count.sum(1).clamp(min=1)
     owned = torch.bincount(owner, minlength=columns)[1:]
     purity = group_mean(token_purity[:, None], owner, columns)[1:, 0]
-    patches_of = torch.bincount(shows, minlength=len(ids))
+    patches_of = torch.bincount(object_of, minlength=len(ids))
     coverage = most.new_zeros(columns).index_add_(0, owner, most)[1:] / patches_of
     return ObjectReport(
         ids,
@@ -79,12 +74,10 @@ def equal_budget(
     """The condensed grid, and proxies without and with groups (and with ``found`` segments), at the
     grid's number of tokens.
 
-    Tokens are untrained, and for comparing what went into them: proxies come without position. They
-    are clustered in double precision, in which rounding does not decide which point is drawn as a
-    centre.
+    For comparing what went into the tokens: proxies come without their height. They are clustered
+    in double precision, in which rounding does not decide which point is drawn as a centre.
     """
-    channels, device = patches.features.shape[1], patches.centers.device
-    tokens = {"grid": CondensedGrid(channels).to(device)(patches)}
+    tokens = {"grid": CondensedGrid()(patches)}
     exact = dataclasses.replace(patches, centers=patches.centers.double())
     for name, segments in (
         ("ungrouped", torch.zeros_like(patches.segments)),
@@ -92,7 +85,7 @@ def equal_budget(
         ("found masks", found),
     ):
         if segments is not None:
-            proxies = Proxies(channels, budget=max(len(tokens["grid"]), 1))
+            proxies = Proxies(budget=max(len(tokens["grid"]), 1))
             tokens[name] = SceneTokens(
                 *proxies.cluster(dataclasses.replace(exact, segments=segments))
             )

@@ -1,92 +1,80 @@
-"""Every stage in order, from a scene to its tokens, with the seconds each one took."""
+"""The one road from a scene to its tokens: 2D features, lifting to 3D, pooling.
 
+Notebooks, commands, the feature cache and evaluation all take it.
+Explained in notebook 00 (overview).
+"""
+
+import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor, nn
 
+from leovl_mini.config import get_preset
+from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.perception.lift import Patches, lift
 from leovl_mini.perception.segments import masks
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens import REPRESENTATIONS
+from leovl_mini.tokens import representation as make_representation
 from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
-from leovl_mini.tokens.grid import CondensedGrid
-from leovl_mini.tokens.objects import ObjectTokens
-from leovl_mini.tokens.proxies import Proxies
-from leovl_mini.tokens.voxels import Voxels, voxelise
+
+cached_encoder = functools.cache(load_encoder)
 
 
 @torch.no_grad()
-def perceive(scene: Scene, encoder: nn.Module, tokens: nn.Module) -> SceneInput:
-    """Features, lifting, and everything in the representation that is not learned."""
-    patches = lift(
-        encoder(scene.rgb), scene.depth, scene.intrinsics, scene.camera_to_world, masks=masks(scene)
-    )
-    gathered = tokens.gather(patches)
-    return SceneInput(gathered, shown_objects(gathered, patches), scene.objects, scene.name)
+def perceive(
+    scene: Scene,
+    representation: str | Callable[[Patches], SceneTokens] = "grid",
+    encoder: nn.Module | None = None,
+    preset: str = "nano",
+) -> SceneInput:
+    """See every frame, lift its features to 3D, pool them to tokens; nothing here is learned.
 
-
-def shown_objects(tokens: SceneTokens, patches: Patches) -> Int64[Tensor, "K 2"]:
-    """The ids of the ``SHOWN`` segments with the most patches in each token, most first, 0 where
-    there are fewer.
+    ``representation`` and ``encoder`` are those of the ``preset`` unless they are given. Object ids
+    come from the scene's instance masks; where it has none, they are 0, but for representations
+    that work object by object, which get found segments. All happens on the scene's device.
     """
-    ids, kept = patches.segments.clamp(min=0), tokens.source >= 0
-    counts = torch.zeros(
-        len(tokens),
-        int(ids.max()) + 1 + OBJECTS_PER_TOKEN if len(ids) else 1 + OBJECTS_PER_TOKEN,
-        dtype=torch.long,
-        device=ids.device,
+    settings, device = get_preset(preset), scene.depth.device
+    if isinstance(representation, str):
+        options = settings["tokens"].get(representation, {})
+        representation = make_representation(representation, **options)
+    if encoder is None:
+        encoder = cached_encoder(settings["encoder"], settings["longest_side"], device)
+    clock = Clock(device)
+    features = clock.measure("2D features", encoder, scene.rgb)
+    found = scene.instances
+    if found is None and representation.needs_segments:
+        found = clock.measure("segments", masks, scene)
+    camera = scene.depth, scene.intrinsics, scene.camera_to_world
+    patches = clock.measure("lift to 3D", lift, features, *camera, masks=found)
+    tokens = clock.measure(f"{representation.kind} tokens", representation, patches)
+    return SceneInput(
+        tokens,
+        object_ids(tokens, patches),
+        scene.objects,
+        scene.name,
+        representation.kind,
+        features=features,
+        patches=patches,
+        seconds=clock.seconds,
     )
-    counts.index_put_((tokens.source[kept], ids[kept]), torch.ones_like(ids[kept]), accumulate=True)
+
+
+def object_ids(tokens: SceneTokens, patches: Patches) -> Int64[Tensor, "K 2"]:
+    """The ids of the ``OBJECTS_PER_TOKEN`` segments with the most patches in each token, most
+    first, 0 where there are fewer.
+    """
+    if patches.segments is None or not len(patches):
+        return tokens.source.new_zeros(len(tokens), OBJECTS_PER_TOKEN)
+    ids, kept = patches.segments.clamp(min=0), tokens.source >= 0
+    columns = int(ids.max()) + 1 + OBJECTS_PER_TOKEN
+    cell = tokens.source[kept] * columns + ids[kept]
+    counts = torch.bincount(cell, minlength=len(tokens) * columns).view(len(tokens), columns)
     counts[:, 0] = 0  # background
     most = counts.topk(OBJECTS_PER_TOKEN, dim=1)
     return torch.where(most.values > 0, most.indices, 0)
-
-
-@dataclass
-class Stages:
-    """What each stage produced for one scene; V views, h x w cells, P patches, M voxels, K tokens."""
-
-    features: Float[Tensor, "V h w C"]
-    patches: Patches
-    voxels: Voxels
-    tokens: SceneTokens
-    seconds: dict[str, float]
-    kind: str = "grid"  # the representation of the tokens, one of REPRESENTATIONS
-
-
-@torch.no_grad()
-def run(scene: Scene, encoder: nn.Module, representation: nn.Module) -> Stages:
-    """Perceive, lift, voxelise, make tokens (before positions are added). All must be on one
-    device.
-
-    Representations that work object by object get the scene's masks, or segments where it has none.
-    """
-    clock = Clock(scene.depth.device)
-    features = clock.measure("2D features", encoder, scene.rgb)
-    by_object = isinstance(representation, Proxies | ObjectTokens)
-    found = clock.measure("masks", masks, scene) if by_object else None
-    patches = clock.measure(
-        "lift to 3D",
-        lift,
-        features,
-        scene.depth,
-        scene.intrinsics,
-        scene.camera_to_world,
-        masks=found,
-    )
-    kind = next(
-        name for name, module in REPRESENTATIONS.items() if isinstance(representation, module)
-    )
-    if isinstance(representation, CondensedGrid):
-        voxels = clock.measure("voxels", representation.voxels, patches)
-        tokens = clock.measure("condensed grid", representation.tokens, voxels)
-    else:
-        voxels = clock.measure("voxels", voxelise, patches)
-        tokens = clock.measure(kind, representation.gather, patches)
-    return Stages(features, patches, voxels, tokens, clock.seconds, kind)
 
 
 class Clock:

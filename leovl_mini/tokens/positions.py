@@ -1,5 +1,9 @@
-"""Position encodings: height as a rotation of the features, the horizontal position as learnable
-Fourier features.
+"""Position encodings: height as a rotation of the features, the place as something that is added.
+
+Height is written into the features before pooling, in the encoder's width C. The place of a token
+is added behind the projector, in the language model's width D. (The papers leave open on which
+side; on this side places mean the same in scenes made of words.) Explained in notebook 04 (voxels
+to grid).
 """
 
 import math
@@ -7,6 +11,8 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from leovl_mini.tokens.base import SceneTokens, group_mean
 
 
 def height_rope(
@@ -96,3 +102,47 @@ class PointEmbedding(nn.Module):
 
     def forward(self, position: Float[Tensor, "K 3"]) -> Float[Tensor, "K C"]:
         return self.mlp(position)
+
+
+class GroundPosition(nn.Module):
+    """``F(x, y)`` of each token: learnable Fourier features of its place on the ground (LEO-VL,
+    Proxy3D).
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.fourier = LearnableFourier(width)
+
+    def forward(self, tokens: SceneTokens) -> Float[Tensor, "K D"]:
+        return self.fourier(tokens.centers[:, :2])
+
+
+class MeanPointPosition(nn.Module):
+    """The mean of ``MLP(x_p, y_p, z_p)`` over a voxel's patches p: the same as adding each patch's
+    place before the voxel is averaged (LLaVA-3D).
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.embedding = PointEmbedding(width)
+
+    def forward(self, tokens: SceneTokens) -> Float[Tensor, "K D"]:
+        kept = tokens.source >= 0
+        return group_mean(self.embedding(tokens.points[kept]), tokens.source[kept], len(tokens))
+
+
+class SinePosition(nn.Module):
+    """``E(x, y, z)`` of each token: sines of its place (Video-3D-LLM); nothing is learned."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, tokens: SceneTokens) -> Float[Tensor, "K D"]:
+        return sine_encoding(tokens.centers, self.width)
+
+
+def position_embedding(kind: str, width: int) -> nn.Module:
+    """The position embedding that belongs to a kind of tokens: ``position(tokens) -> (K, width)``."""
+    own = {"patches": SinePosition, "voxels": MeanPointPosition}
+    return own.get(kind, GroundPosition)(width)

@@ -7,20 +7,22 @@ through the means to the features.
 
 import warnings
 from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from leovl_mini.perception.lift import Patches
 from leovl_mini.tokens.base import SceneTokens, group_mean, unique_cells
 from leovl_mini.tokens.objects import segments_of
-from leovl_mini.tokens.positions import LearnableFourier, height_rope
+from leovl_mini.tokens.positions import height_rope
 
 
-class Proxies(nn.Module):
-    """``z'_k = R(height_k) mean_{p in k} f_p + F(x_k, y_k)`` for clusters k inside semantic groups
-    (Proxy3D).
+@dataclass(frozen=True)
+class Proxies:
+    """``z_k = R(height_k) mean_{p in k} f_p`` for clusters k inside semantic groups (Proxy3D).
 
     Group g of ``|G_g|`` patches gets ``K_g`` proxies, in proportion to its size but at least one,
     ``budget`` in all; or, with ``per_object``, the same number each. ``grouped=False`` is the
@@ -29,54 +31,39 @@ class Proxies(nn.Module):
     published; the mean, the ``neighbours`` nearest proxies and k-means++ are our choice.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        budget: int = 700,
-        per_object: int | None = None,
-        grouped: bool = True,
-        neighbours: int = 6,
-    ):
-        super().__init__()
-        if budget < 1 or (per_object is not None and per_object < 1):
-            raise ValueError("the budget, and per_object where it is given, must be at least 1")
-        self.budget, self.per_object, self.grouped, self.neighbours = (
-            budget,
-            per_object,
-            grouped,
-            neighbours,
-        )
-        self.fourier = LearnableFourier(channels)
+    budget: int = 700
+    per_object: int | None = None
+    grouped: bool = True
+    neighbours: int = 6
+    kind: ClassVar[str] = "proxies"
+    needs_segments: ClassVar[bool] = True
 
-    def forward(self, patches: Patches) -> SceneTokens:
+    def __post_init__(self):
+        if self.budget < 1 or (self.per_object is not None and self.per_object < 1):
+            raise ValueError("the budget, and per_object where it is given, must be at least 1")
+
+    def __call__(self, patches: Patches) -> SceneTokens:
         """(P,C) patches with segments -> (K,C) tokens; K = min(budget, P), less where
         ``per_object`` asks for less.
         """
-        return self.place(self.gather(patches))
-
-    def gather(self, patches: Patches) -> SceneTokens:
-        """The clusters' mean features, turned by their height, in reading order."""
         pooled, centers, source = self.cluster(patches)
         return SceneTokens(height_rope(pooled, centers[:, 2]), centers, source)
 
-    def place(self, tokens: SceneTokens) -> SceneTokens:
-        """Add the horizontal position."""
-        return tokens.plus(self.fourier(tokens.centers[:, :2]))
-
-    def cluster(self, patches: Patches) -> tuple[Tensor, Tensor, Tensor]:
-        """Everything before the position encoding: pooled features (K,C), centers (K,3), and the
-        proxy of each patch (P,).
+    def cluster(
+        self, patches: Patches
+    ) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K 3"], Int64[Tensor, "P"]]:
+        """Clusters in reading order, before their height is written into them: mean features, mean
+        places, and the proxy of each patch.
         """
         if not len(patches):
             return patches.features, patches.centers, patches.source[:, 0]
         segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.source[:, 0])
         group = merge_smallest(segments.unique(return_inverse=True)[1], self.budget)
         sizes = torch.bincount(group)
-        counts = (
-            allocate(sizes, self.budget)
-            if self.per_object is None
-            else sizes.clamp(max=self.per_object)
-        )
+        if self.per_object is None:
+            counts = allocate(sizes, self.budget)
+        else:
+            counts = sizes.clamp(max=self.per_object)
         proxy = kmeans(patches.centers, group, counts)
         centers = group_mean(patches.centers, proxy, int(counts.sum()))
         origin = centers.new_zeros(3) if patches.origin is None else patches.origin

@@ -1,17 +1,18 @@
-"""Voxels: the mean feature of all patches that fall into one cube of space (LEO-VL, voxelisation;
-LLaVA-3D, voxel pooling).
+"""Voxels: the mean feature of all patches that fall into one cube of space (LEO-VL; LLaVA-3D).
+
+Explained in notebook 04 (voxels to grid).
 """
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from leovl_mini.perception.lift import Patches
 from leovl_mini.tokens.base import SceneTokens, group_mean, uniform_sample, unique_cells
-from leovl_mini.tokens.positions import PointEmbedding
 
 
 @dataclass
@@ -42,72 +43,56 @@ def voxelise(patches: Patches, size: float = 0.2) -> Voxels:
     return Voxels(features, group_mean(patches.centers, source, len(cells)), cells, source, size)
 
 
-class VoxelTokens(nn.Module):
-    """``v = mean_p( f_p + MLP(x_p, y_p, z_p) )``: places are added to patches, then each voxel is
-    averaged (LLaVA-3D).
+@dataclass(frozen=True)
+class VoxelTokens:
+    """``v = mean_p f_p`` over the patches p of each occupied voxel (LLaVA-3D), lexicographic by
+    cell.
 
-    Order: lexicographic by cell. ``reduce`` says what happens above the ``budget`` (None: no
-    limit): "uniform" keeps a seeded random sample of the voxels, "farthest" repeatedly the voxel
-    farthest from all kept ones, "coarser" enlarges the cells until they fit, which loses no part of
-    the room. (LLaVA-3D drops voxels at random, at inference too; LEO-VL's down-sampled baseline is
-    not described.)
+    ``reduce`` says what happens above the ``budget`` (None: no limit): "uniform" keeps a seeded
+    random sample of the voxels, "farthest" repeatedly the voxel farthest from all kept ones,
+    "coarser" enlarges the cells until they fit, which loses no part of the room. (LLaVA-3D drops
+    voxels at random, at inference too; LEO-VL's down-sampled baseline is not described.)
     """
 
-    def __init__(
-        self,
-        channels: int,
-        voxel_size: float = 0.2,
-        budget: int | None = 750,
-        reduce: str = "uniform",
-        seed: int = 0,
-    ):
-        super().__init__()
-        if reduce not in ("uniform", "farthest", "coarser"):
-            raise ValueError(f"reduce must be uniform, farthest or coarser, not {reduce!r}")
-        if budget is not None and budget < (
-            8 if reduce == "coarser" else 1
-        ):  # cells are anchored at the origin: up to 8 octants
-            raise ValueError(f"the budget is too small for {reduce!r}: {budget}")
-        self.voxel_size, self.budget, self.reduce, self.seed = voxel_size, budget, reduce, seed
-        self.embedding = PointEmbedding(channels)
+    voxel_size: float = 0.2
+    budget: int | None = 750
+    reduce: str = "uniform"
+    seed: int = 0
+    kind: ClassVar[str] = "voxels"
+    needs_segments: ClassVar[bool] = False
 
-    def forward(self, patches: Patches) -> SceneTokens:
-        """(P,C) patches -> (K,C) tokens."""
-        return self.place(self.gather(patches))
+    def __post_init__(self):
+        if self.reduce not in ("uniform", "farthest", "coarser"):
+            raise ValueError(f"reduce must be uniform, farthest or coarser, not {self.reduce!r}")
+        # Cells are anchored at the origin: however large they are, a room may lie in 8 of them.
+        least = 8 if self.reduce == "coarser" else 1
+        if self.budget is not None and self.budget < least:
+            raise ValueError(f"the budget is too small for {self.reduce!r}: {self.budget}")
 
-    def gather(self, patches: Patches) -> SceneTokens:
-        """The voxels that are kept, without their patches' places."""
-        size = self.voxel_size
-        voxels = voxelise(patches, size)
-        over = self.budget is not None and len(voxels) > self.budget
-        if over and self.reduce == "coarser":
-            while (
-                len(voxels) > self.budget
-            ):  # surfaces: the count falls about with the square of the size
+    def __call__(self, patches: Patches) -> SceneTokens:
+        """(P,C) patches -> (K,C) tokens, with the patches' places for their position embedding."""
+        voxels = voxelise(patches, self.voxel_size)
+        if self.budget is not None and len(voxels) > self.budget:
+            if self.reduce != "coarser":
+                return self.sampled(voxels, patches)
+            size = self.voxel_size
+            while len(voxels) > self.budget:  # surfaces: the count falls about with the square
                 size *= max(math.sqrt(len(voxels) / self.budget), 1.02)
                 voxels = voxelise(patches, size)
-        if not over or self.reduce == "coarser":
-            return SceneTokens(
-                voxels.features, voxels.centers, voxels.source, size, patches.centers
-            )
+        return SceneTokens(
+            voxels.features, voxels.centers, voxels.source, voxels.size, patches.centers
+        )
+
+    def sampled(self, voxels: Voxels, patches: Patches) -> SceneTokens:
+        """``budget`` of the voxels, in their order."""
         if self.reduce == "farthest":
             kept = farthest_points(voxels.centers, self.budget).sort().values
         else:
             kept = uniform_sample(len(voxels), self.budget, self.seed).to(voxels.source.device)
         token = torch.full((len(voxels),), -1, device=kept.device)
         token[kept] = torch.arange(len(kept), device=kept.device)
-        return SceneTokens(
-            voxels.features[kept], voxels.centers[kept], token[voxels.source], size, patches.centers
-        )
-
-    def place(self, tokens: SceneTokens) -> SceneTokens:
-        """Add to each voxel the mean of its patches' embedded places, which is the same as adding
-        them before the averaging.
-        """
-        kept = tokens.source >= 0
-        return tokens.plus(
-            group_mean(self.embedding(tokens.points[kept]), tokens.source[kept], len(tokens))
-        )
+        features, centers = voxels.features[kept], voxels.centers[kept]
+        return SceneTokens(features, centers, token[voxels.source], voxels.size, patches.centers)
 
 
 def farthest_points(points: Float[Tensor, "M 3"], count: int) -> Int64[Tensor, "K"]:

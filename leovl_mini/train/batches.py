@@ -157,7 +157,7 @@ class SceneQADataset:
                 if set(e.derivation.get("objects", [])) <= present and told == (e.task != "qa")
             ]
         else:
-            some, present = self.examples[name], set(seen.shows.flatten().tolist())
+            some, present = self.examples[name], set(seen.object_ids.flatten().tolist())
         here, asked = [o for o in objects if o.id in present], []
         if full < 0:
             asked = [(EVERYTHING, object_list(here, rng))]
@@ -175,9 +175,9 @@ class SceneQADataset:
             ):
                 words = tokens_as_symbols(grid, self.vocabulary)
         else:
-            kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
+            kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.object_ids.any(1)
             seen = SceneInput(
-                turned_tokens(select(seen.tokens, kept), quarters), seen.shows[kept], objects
+                turned_tokens(select(seen.tokens, kept), quarters), seen.object_ids[kept], objects
             )
             words = tokens_as_symbols(seen, self.vocabulary)
         left = max(self.budget - len(words), 64)

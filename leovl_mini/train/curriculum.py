@@ -14,16 +14,16 @@ from leovl_mini.config import get_preset
 from leovl_mini.data.examples import Example
 from leovl_mini.data.files import hardware
 from leovl_mini.data.samples import is_bundled
-from leovl_mini.model.hub import restore, save_weights
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import add_lora
 from leovl_mini.model.symbols import Symbols, simulate_grid, tokens_as_symbols
 from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.symbolic import SymbolicRooms
 from leovl_mini.scans.scene import InputError
-from leovl_mini.tokens.base import symbolic_input
+from leovl_mini.tokens.base import without_pictures
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train.batches import SceneQADataset
+from leovl_mini.train.checkpoints import start_from
 from leovl_mini.train.loop import train_steps
 from leovl_mini.train.losses import alignment_loss, question_only_loss, symbolic_loss, tuning_loss
 from leovl_mini.train.runlog import RunLog, progress_file, scorer, watched
@@ -95,7 +95,7 @@ def symbolic(
         SymbolicRooms(layouts),
     )
     if start:
-        restore(start, model)
+        start_from(model, start)
     examples = [e for e in paper.examples("train") if e.kind not in UNSEEN_IN_WORDS]
     if texts and all(e.task == "qa" for e in examples):
         raise InputError(
@@ -103,7 +103,7 @@ def symbolic(
         )
     lessons = SceneQADataset(
         model,
-        lambda name: symbolic_input(name, paper.objects[name]),
+        lambda name: without_pictures(name, paper.objects[name]),
         examples,
         kind="objects",
         rooms=rooms,
@@ -169,7 +169,7 @@ def tune(
         add_lora(model, lora, seed)
     model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if start:
-        restore(start, model)
+        start_from(model, start)
     rooms = RoomDataset(corpus)
     examples = [
         e
@@ -215,7 +215,7 @@ def tune(
         made,
     )
     muon = not (
-        lora or model.original
+        lora or model.is_original
     )  # not for adapters, whose factors are no layers of their own, nor for pre-trained weights
     if align and not blind and not out.exists():
         pictures = SceneQADataset(
@@ -283,10 +283,7 @@ def run_stage(
         "minutes": progress.minutes(),
     }
     if PartialState().is_main_process:
-        save_weights(
-            model,
-            out.with_name(f"{out.stem}.weights.safetensors"),
-            {k: str(v) for k, v in made.items()},
-        )
+        model.made = made
+        model.save_pretrained(out.with_name(f"{out.stem}.weights"))
         progress.write({**made, "losses": [round(v, 4) for v in history]})
     return made

@@ -11,17 +11,17 @@ from torch import Tensor
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import exact_match
 from leovl_mini.evaluate.run import Seen, predict
+from leovl_mini.model.generation import generate_ids
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.prompts import Turn, encode
 from leovl_mini.tokens.base import SceneTokens
 from leovl_mini.train.scenedpo import PairBatch, sequence_log_probs
 
 
-@torch.no_grad()
 def sample(
     model: LeoVL,
     scenes: Sequence[SceneTokens],
-    asked: Sequence[Turn],
+    turns: Sequence[Turn],
     group: int,
     seed: int,
     max_new_tokens: int = 12,
@@ -29,45 +29,23 @@ def sample(
 ) -> list[list[Turn]]:
     """``group`` sampled answers to the question of each turn, one turn a scene; whatever answer the
     turn had is dropped.
-
-    All are turns of one packed batch, which is read again for every word: a scene is read once for
-    its group.
     """
-    random = torch.Generator(model.volume.device).manual_seed(seed)
-    end = model.tokenizer.eos_token_id
-    written = [[t.ids[: t.answer_start] for _ in range(group)] for t in asked]
-    flat, starts = (
-        [ids for row in written for ids in row],
-        [t.answer_start for t in asked for _ in range(group)],
-    )
-    for _ in range(max_new_tokens):
-        # an end is put behind every turn as the only word to be foretold
-        turns = [
-            [Turn([*ids, end], len(ids), t.places) for ids in row]
-            for row, t in zip(written, asked, strict=True)
-        ]
-        packed = model.pack(scenes, turns)
-        hidden = model.language.get_decoder()(
-            inputs_embeds=packed.embeddings,
-            attention_mask=packed.mask(),
-            position_ids=packed.positions,
-            use_cache=False,
-        ).last_hidden_state
-        logits = model.language.get_output_embeddings()(
-            hidden[:, :-1][packed.learned[:, 1:]]
-        ).float()
-        words = torch.multinomial((logits / temperature).softmax(-1), 1, generator=random)[
-            :, 0
-        ].tolist()
-        for ids, start, word in zip(flat, starts, words, strict=True):
-            if end not in ids[start:]:
-                ids.append(word)
-        if all(end in ids[start:] for ids, start in zip(flat, starts, strict=True)):
-            break
-    return [
-        [Turn(ids, t.answer_start, t.places) for ids in row]
-        for row, t in zip(written, asked, strict=True)
-    ]
+    generator, sampled = torch.Generator().manual_seed(seed), []
+    for scene, turn in zip(scenes, turns, strict=True):
+        question = Turn(turn.ids[: turn.answer_start], turn.answer_start, turn.places)
+        answers = generate_ids(
+            model,
+            scene,
+            [question] * group,
+            max_new_tokens,
+            temperature,
+            greedy_tokens=0,
+            generator=generator,
+        )
+        sampled.append(
+            [Turn(question.ids + ids, turn.answer_start, turn.places) for ids in answers]
+        )
+    return sampled
 
 
 def answer_text(model: LeoVL, turn: Turn) -> str:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from leovl_mini.model.hub import restore, save_checkpoint
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.train.batches import Batch, SceneQADataset
+from leovl_mini.train.checkpoints import load_checkpoint, save_checkpoint
 
 # -- the loop --------------------------------------------------------------------------------------
 
@@ -57,12 +57,14 @@ def train_steps(
     and at the end. ``workers``: so many processes draw the next batches while the model learns; by
     default none on a CPU, up to 8 for a GPU.
     """
-    here, device = PartialState(cpu=not torch.cuda.is_available()), model.volume.device
+    here, device = PartialState(cpu=not torch.cuda.is_available()), model.device
     if (parts := accumulate * here.num_processes) > lessons.rooms:
         raise ValueError(f"{lessons.rooms} rooms a step cannot be shared out in {parts} parts")
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizers = optimizers_of(model, rate, decay, muon)
-    history = restore(checkpoint, model, optimizers) if checkpoint and checkpoint.exists() else []
+    history = (
+        load_checkpoint(checkpoint, model, optimizers) if checkpoint and checkpoint.exists() else []
+    )
     quiet = quiet or not here.is_main_process
     mine = range(here.process_index, parts, here.num_processes)
     order = [(step, part, parts) for step in range(len(history), steps) for part in mine]

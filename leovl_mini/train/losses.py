@@ -14,7 +14,11 @@ from leovl_mini.train.batches import Batch
 
 def answer_loss(model: LeoVL, batch: Batch, per: str = "sequence") -> Tensor:
     """Next-token loss on the answers, see ``LeoVL.loss``."""
-    return model.loss(model.pack(batch.scenes, batch.turns), per)
+    losses, answer = model(batch.scenes, batch.turns)
+    if per == "token":
+        return losses.mean()
+    total = losses.new_zeros(int(answer.max()) + 1).index_add(0, answer, losses)
+    return (total / torch.bincount(answer)).mean()
 
 
 def place_loss(model: LeoVL, points: int = 256) -> Tensor:
@@ -27,7 +31,7 @@ def place_loss(model: LeoVL, points: int = 256) -> Tensor:
     tokenizer, values = model.tokenizer, [f"{v / 2:.1f}" for v in range(-9, 10)]
     table = model.language.get_input_embeddings().weight
     xyz = torch.empty(points, 3).uniform_(-4.74, 4.74).to(table.device)
-    said = model.embed_places(xyz).float() / model.volume
+    said = model.embed_points(xyz).float() / model.scene_scale
     total = said.new_zeros(())
     for axis, name in enumerate("xy"):
         words = [tokenizer(f" {name} {v}", add_special_tokens=False).input_ids for v in values]
@@ -48,9 +52,9 @@ def alignment_loss(model: LeoVL, batch: Batch, plain: float = 0.25) -> Tensor:
     Relative to the length of these sums. Every thing counts the same, however many tokens show it.
     Floor and walls should say nothing; such a token counts ``plain`` of a mean one.
     """
-    said = model.content(batch.scenes).float()
+    said = model.project(batch.scenes).float()
     with torch.no_grad():
-        wanted = model.content(batch.words).float()
+        wanted = model.project(batch.words).float()
     share = torch.cat([w.share for w in batch.words])[:, None]
     weight = torch.where(share > 0, share, plain * share[share > 0].mean())
     return (weight * (said - wanted).square()).sum() / (weight * wanted.square()).sum()

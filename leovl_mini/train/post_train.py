@@ -10,7 +10,6 @@ from leovl_mini.config import pick_device
 from leovl_mini.data.files import hardware
 from leovl_mini.evaluate.preferences import preference_metrics
 from leovl_mini.evaluate.run import Seen
-from leovl_mini.model.hub import load_weights, save_weights
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.scans.scene import InputError
 from leovl_mini.train.grpo import grpo_loss
@@ -80,7 +79,7 @@ def run_post_training(
     ``beta`` is that of both contrasts. An interrupted run goes on where it stopped.
     """
     torch.manual_seed(seed)
-    model = load_weights(start, pick_device("auto"))
+    model = LeoVL.from_pretrained(start, pick_device("auto"))
     checkpoint = out.with_suffix(".checkpoint")
     command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
     command += f" --rate {rate} --beta {beta} --seed {seed}"
@@ -115,7 +114,8 @@ def run_post_training(
         "hardware": hardware(),
     }
     made["minutes"] = dynamics.minutes()
-    save_weights(model, out, {k: str(v) for k, v in made.items()})
+    model.made = made
+    model.save_pretrained(out.with_suffix(""))
     for file in (checkpoint, dynamics.file):
         file.unlink(missing_ok=True)
     return model.eval(), {

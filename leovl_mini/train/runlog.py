@@ -64,9 +64,7 @@ def scorer(
     scenes = {name: shown(name) for name in {e.scene for e in examples}}
 
     def score(model: LeoVL) -> dict:
-        here = {
-            name: scene and to_device(scene, model.volume.device) for name, scene in scenes.items()
-        }
+        here = {name: scene and to_device(scene, model.device) for name, scene in scenes.items()}
         result = summarise(predict(model, here, examples), examples) if examples else {}
         return {kind: row["score"] for kind, row in result.items()}
 

@@ -124,7 +124,7 @@ class PairDataset(SceneQADataset):
 
     def tokens(self, name: str, quarters: int, rng: np.random.Generator) -> SceneTokens:
         seen = self.seen(name)
-        kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.shows.any(1)
+        kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.object_ids.any(1)
         return turned_tokens(select(seen.tokens, kept), quarters)
 
 
@@ -137,7 +137,7 @@ def sequence_log_probs(
     """log π (nats) of each of the N answers, in the order of the turns: summed over its words and
     end, not divided by length.
     """
-    losses, turn = model.token_losses(model.pack(scenes, turns))
+    losses, turn = model(scenes, turns)
     return -losses.new_zeros(sum(map(len, turns))).index_add(0, turn, losses)
 
 
