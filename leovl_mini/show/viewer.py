@@ -54,7 +54,7 @@ def figure(
         scene={
             **scene_axes,
             "aspectmode": "data",
-            "camera": {"eye": {"x": 1.1, "y": -1.1, "z": 1.2}},
+            "camera": {"eye": {"x": 1.0, "y": -1.1, "z": 1.6}, "center": {"z": -0.15}},
         },
         margin={"l": 0, "r": 0, "t": 30, "b": 0},
         title={"text": title, "font": {"size": 13}},
@@ -66,7 +66,10 @@ def figure(
 def write_page(shown: go.Figure, path: Path) -> None:
     """A page of its own that needs no network; the figure fills the browser's window."""
     shown = go.Figure(shown).update_layout(height=None, autosize=True)
-    html = shown.to_html(include_plotlyjs=True, default_height="100vh", config={"responsive": True})
+    resize = "Plotly.relayout('{plot_id}', {width: innerWidth, height: innerHeight})"
+    html = shown.to_html(
+        default_height="100vh", post_script=f"addEventListener('resize', () => {resize});"
+    )
     style = "<style>body { margin: 0; overflow: hidden; }</style>"
     path.write_text(html.replace("<head>", f"<head>{style}", 1), encoding="utf-8")
 
