@@ -202,27 +202,27 @@ def test_hovering_lists_counts_frames_and_patches():
 def bundled() -> tuple[Scene, SceneInput, dict[str, SceneTokens]]:
     """The bundled room with everything that notebook 05 shows."""
     scene = load_scene(sample_room())
-    perceived = perceive(scene)
-    proxies, objects = Proxies(budget=len(perceived)), ObjectTokens()
-    more = {"proxies": proxies(perceived.patches), "objects": objects(perceived.patches)}
-    return scene, perceived, more
+    scene_input = perceive(scene)
+    proxies, objects = Proxies(budget=len(scene_input)), ObjectTokens()
+    more = {"proxies": proxies(scene_input.patches), "objects": objects(scene_input.patches)}
+    return scene, scene_input, more
 
 
 def test_the_bundled_room_with_all_layers_stays_below_600_kilobytes(bundled):
-    scene, perceived, more = bundled
-    page = figure(scene, perceived, boxes=True, more=more)
+    scene, scene_input, more = bundled
+    page = figure(scene, scene_input, boxes=True, more=more)
     assert len(page.to_json()) <= 600_000 and page.layout.height == 560  # in a notebook
     names = ["points", "cameras", "voxels", "grid tokens", "proxies", "objects", "object boxes"]
     assert [trace.name for trace in page.data] == names
     sizes = dict(zip(names, (len(trace.x) for trace in page.data), strict=True))
-    assert sizes["grid tokens"] == sizes["proxies"] == len(perceived)
+    assert sizes["grid tokens"] == sizes["proxies"] == len(scene_input)
     assert sizes["objects"] == len(scene.objects)
 
 
 def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled):
-    scene, perceived, more = bundled
-    layer = figure(scene, perceived, more=more).data[4]
-    patches, frames = perceived.patches, scene.frame_names
+    scene, scene_input, more = bundled
+    layer = figure(scene, scene_input, more=more).data[4]
+    patches, frames = scene_input.patches, scene.frame_names
     places = map(tuple, patches.source.tolist())
     centers = dict(zip(places, patches.centers, strict=True))
     for place, text in zip(np.stack([layer.x, layer.y, layer.z], 1), layer.text, strict=True):
@@ -234,9 +234,9 @@ def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled)
 
 
 def test_tokens_left_out_of_a_layer_leave_the_figure_whole(bundled):
-    scene, perceived, more = bundled
+    scene, scene_input, more = bundled
     none = dataclasses.replace(more["objects"], source=torch.full_like(more["objects"].source, -1))
-    layer = figure(scene, perceived, more={"objects": none}).data[4]
+    layer = figure(scene, scene_input, more={"objects": none}).data[4]
     assert set(layer.text) == {"0 patches: frame <br>"}
 
 
@@ -260,10 +260,10 @@ def test_one_reference_gives_one_colour_to_one_feature():
 
 @pytest.mark.parametrize("kind", ["grid", "proxies"])
 def test_the_overview_is_readable_at_1024_pixels(bundled, kind):
-    scene, perceived, more = bundled
+    scene, scene_input, more = bundled
     if kind == "proxies":
-        perceived = dataclasses.replace(perceived, tokens=more["proxies"], kind="proxies")
-    page = overview(scene, perceived)
+        scene_input = dataclasses.replace(scene_input, tokens=more["proxies"], kind="proxies")
+    page = overview(scene, scene_input)
     check_page(page)
     names = [axes.get_title() for axes in page.axes]
     assert names[0] == "frame 000" and any(f"{kind} tokens" in name for name in names)
@@ -290,9 +290,9 @@ def check_page(page: Figure) -> None:
 
 
 def test_questions_stand_beside_truth_and_the_same_model_without_the_scene(bundled):
-    scene, perceived, _ = bundled
+    scene, scene_input, _ = bundled
     examples = list(load_examples(sample_room() / "examples.jsonl"))
-    made, counted = question_table(LeoVL.from_pretrained("nano"), perceived.tokens, examples)
+    made, counted = question_table(LeoVL.from_pretrained("nano"), scene_input.tokens, examples)
     columns = {str(c.header): list(c.cells) for c in made.columns}
     assert len(set(columns["kind"])) == 8 and columns["truth"][0] == examples[0].answers[0]
     right = [sum("(wrong)" not in a for a in columns[c]) for c in ("answer", "without the scene")]

@@ -108,18 +108,18 @@ def show_box(axes: Axes, thing: Object) -> None:
     axes.plot(path[:, 0], path[:, 1], linewidth=1.3, **LINE)
 
 
-def shows(tokens: SceneTokens, perceived: SceneInput, thing: Object) -> Bool[np.ndarray, "K"]:
+def shows(tokens: SceneTokens, scene_input: SceneInput, thing: Object) -> Bool[np.ndarray, "K"]:
     """Which tokens are mostly made of patches that show a thing and lie on it."""
-    patches = perceived.patches
+    patches = scene_input.patches
     near = (patches.centers - torch.tensor(thing.center)).norm(dim=1) < 1
     hit = ((patches.segments == thing.id) & near).float()[:, None]
     return (group_mean(hit, tokens.source, len(tokens))[:, 0] > 0.3).numpy()
 
 
-def frame_panels(figure: Figure, scene: Scene, perceived: SceneInput, thing: Object) -> None:
+def frame_panels(figure: Figure, scene: Scene, scene_input: SceneInput, thing: Object) -> None:
     """The upper row: colour, depth, features, points."""
     views, height, width = scene.depth.shape
-    _, h, w, channels = perceived.features.shape
+    _, h, w, channels = scene_input.features.shape
     view = int((scene.instances == thing.id).flatten(1).sum(1).argmax())
     mask = scene.instances[view] == thing.id
 
@@ -136,16 +136,16 @@ def frame_panels(figure: Figure, scene: Scene, perceived: SceneInput, thing: Obj
 
     caption = f"h × w = {h} × {w} patches, from a\nfrozen network: C = {channels} numbers"
     axes = panel(figure, 0, 2, "2  features", caption)
-    colours = plots.feature_colours(perceived.features[view], perceived.patches.features)
+    colours = plots.feature_colours(scene_input.features[view], scene_input.patches.features)
     plots.show_image(axes, colours, interpolation="nearest")
     outline(axes, F.interpolate(mask[None, None].float(), (h, w), mode="area")[0, 0] > 0.5)
     arrow(figure, 0, 2)
 
     points, rgb = (x.numpy() for x in scene_points(scene))
     count = f"{len(points):,} pixels get their place,\n"
-    caption = f"{count}so do P = {len(perceived.patches):,} patches"
+    caption = f"{count}so do P = {len(scene_input.patches):,} patches"
     axes = panel(figure, 0, 3, "3  back-projected points", caption)
-    kept = np.flatnonzero(doll_house(points, perceived.patches.centers))[::3]
+    kept = np.flatnonzero(doll_house(points, scene_input.patches.centers))[::3]
     page = on_page(points[kept])
     order = page[:, 2].argsort()
     dots = {"s": 1.1, "marker": "s", "linewidths": 0}
@@ -155,10 +155,10 @@ def frame_panels(figure: Figure, scene: Scene, perceived: SceneInput, thing: Obj
 
 
 def token_panels(
-    figure: Figure, perceived: SceneInput, proxies: SceneTokens, thing: Object
+    figure: Figure, scene_input: SceneInput, proxies: SceneTokens, thing: Object
 ) -> None:
     """The lower row up to the answer: voxels, grid tokens, proxies."""
-    patches, grid, voxels = perceived.patches, perceived.tokens, plots.voxels_of(perceived)
+    patches, grid, voxels = scene_input.patches, scene_input.tokens, plots.voxels_of(scene_input)
     caption = f"M = {len(voxels):,} cubes of {voxels.size} m,\nthe mean of their patches each"
     axes = panel(figure, 1, 0, "4  voxels", caption)
     kept = doll_house(voxels.centers.numpy(), patches.centers)
@@ -170,7 +170,7 @@ def token_panels(
     caption = f"a token for each pillar of voxels:\nK = {len(grid)}, seen from above"
     axes = panel(figure, 1, 1, "5  grid tokens (LEO-VL)", caption)
     corners = ((grid.centers[:, :2] / grid.cell).floor() * grid.cell).numpy()
-    colours, marked = plots.token_colours(grid, patches).numpy(), shows(grid, perceived, thing)
+    colours, marked = plots.token_colours(grid, patches).numpy(), shows(grid, scene_input, thing)
     for rows, edge, width in ((~marked, "white", 0.4), (marked, "black", 1.5)):
         squares = [Rectangle(tuple(corner), grid.cell, grid.cell) for corner in corners[rows]]
         style = {"edgecolors": edge, "linewidths": width}
@@ -181,7 +181,7 @@ def token_panels(
 
     caption = f"a token for each cluster of\npatches inside an object: K = {len(proxies)}"
     axes = panel(figure, 1, 2, "    or proxies (Proxy3D)", caption)
-    marked = shows(proxies, perceived, thing)
+    marked = shows(proxies, scene_input, thing)
     edges, widths = np.where(marked, "black", "0.7"), np.where(marked, 1.5, 0.3)
     style = {"c": plots.token_colours(proxies, patches), "s": 18, "edgecolors": edges}
     axes.scatter(*proxies.centers[:, :2].T, linewidths=widths, **style)
@@ -190,7 +190,7 @@ def token_panels(
 
 
 def answer_panel(
-    figure: Figure, perceived: SceneInput, model: LeoVL, example: Example, answers: list[str]
+    figure: Figure, scene_input: SceneInput, model: LeoVL, example: Example, answers: list[str]
 ) -> None:
     """Tokens, question and answer; below, what the model says without the scene."""
     caption = f"without the room, the same model\nsays: {answers[1]}"
@@ -199,7 +199,7 @@ def answer_panel(
     width = model.language.config.hidden_size
     text = {"fontsize": 10, "va": "center", "linespacing": 1.3}
     axes.text(0, 8.6, f"K tokens, projected to D = {width}\nand given their position", **text)
-    colours = plots.token_colours(perceived.tokens, perceived.patches)
+    colours = plots.token_colours(scene_input.tokens, scene_input.patches)
     for i, colour in enumerate(colours[:: len(colours) // 17][:17].tolist()):
         axes.add_patch(Rectangle((0.58 * i, 6.4), 0.5, 0.9, facecolor=colour))
     axes.text(0, 4.4, "\n".join(textwrap.wrap(example.question, 30)), style="italic", **text)
@@ -217,16 +217,16 @@ def pipeline_picture(room: Path) -> Figure:
     question about a colour.
     """
     scene, model = load_scene(room), LeoVL.from_pretrained("nano")
-    perceived = perceive(scene, model.representation)
-    proxies = representation("proxies", budget=len(perceived))(perceived.patches)
+    scene_input = perceive(scene, model.representation)
+    proxies = representation("proxies", budget=len(scene_input))(scene_input.patches)
     example = next(e for e in load_examples(room / "examples.jsonl") if e.kind == "colour")
-    answers = [model.generate(shown, [example])[0] for shown in (perceived.tokens, None)]
+    answers = [model.generate(shown, [example])[0] for shown in (scene_input.tokens, None)]
     thing = next(o for o in scene.objects if o.id == example.derivation["objects"][0])
 
     figure = Figure(figsize=(10.24, 6.1), dpi=125)
-    frame_panels(figure, scene, perceived, thing)
-    token_panels(figure, perceived, proxies, thing)
-    answer_panel(figure, perceived, model, example, answers)
+    frame_panels(figure, scene, scene_input, thing)
+    token_panels(figure, scene_input, proxies, thing)
+    answer_panel(figure, scene_input, model, example, answers)
     note = "Colours in 2, 4, 5 and 6: the three main directions of the features (PCA)."
     note = f"{note} Black outline: the {thing.category} that is asked about."
     figure.text(0.012, 0.012, note, fontsize=10, color="0.3")

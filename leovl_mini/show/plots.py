@@ -136,7 +136,7 @@ def voxels_of(scene: SceneInput) -> Voxels:
     return voxelise(scene.patches, scene.tokens.cell or 0.2)
 
 
-def overview(scene: Scene, perceived: SceneInput) -> Figure:
+def overview(scene: Scene, scene_input: SceneInput) -> Figure:
     """One page: some frames with their depth and features; from above all points, voxels and
     tokens. One colour means the same feature everywhere on it.
     """
@@ -150,18 +150,18 @@ def overview(scene: Scene, perceived: SceneInput) -> Figure:
 
     axes = above.subplots(3, columns, squeeze=False)
     longest = float(scene.depth.max())
-    reference = perceived.features.flatten(0, 2)
+    reference = scene_input.features.flatten(0, 2)
     for column, view in zip(axes.T, views, strict=True):
         show_image(column[0], scene.rgb[view], f"frame {scene.frame_names[view]}")
         depth = show_depth(column[1], scene.depth[view], longest=longest)
-        colours = feature_colours(perceived.features[view], reference)
+        colours = feature_colours(scene_input.features[view], reference)
         show_image(column[2], colours, interpolation="nearest")
     for axis, label in zip(axes[:, 0], ("colour", "depth", "features"), strict=True):
         axis.set_ylabel(label, fontsize=11)
     above.colorbar(depth, ax=axes[1], label="depth (m)\nwhite: none", shrink=0.9)
 
     points, colours = scene_points(scene)
-    voxels, tokens = voxels_of(perceived), perceived.tokens
+    voxels, tokens = voxels_of(scene_input), scene_input.tokens
     axes = below.subplots(1, 3, sharex=True, sharey=True)
     top_view(axes[0], points, colours, f"{len(points):,} points")
     path = scene.camera_to_world[:, :2, 3].cpu()
@@ -170,9 +170,9 @@ def overview(scene: Scene, perceived: SceneInput) -> Figure:
     voxel_colours = feature_colours(voxels.features, reference)
     title = f"{len(voxels):,} voxels of {voxels.size:.2f} m"
     cells_view(axes[1], voxels.centers, voxel_colours, voxels.size, title)
-    colours = token_colours(tokens, perceived.patches)
-    title = f"{len(tokens):,} {perceived.kind} tokens"
-    if perceived.kind == "grid":
+    colours = token_colours(tokens, scene_input.patches)
+    title = f"{len(tokens):,} {scene_input.kind} tokens"
+    if scene_input.kind == "grid":
         title = f"{title} of {tokens.cell:.2f} m"
         cells_view(axes[2], tokens.centers, colours, tokens.cell, title, cut=float("inf"))
     else:

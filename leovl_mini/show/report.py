@@ -30,26 +30,26 @@ def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
     return len(cloud.point.positions)
 
 
-def scene_table(scene: Scene, perceived: SceneInput, written: int) -> Table:
+def scene_table(scene: Scene, scene_input: SceneInput, written: int) -> Table:
     """Frames, counts, extent, seconds per stage and peak memory."""
-    voxels = voxels_of(perceived)
+    voxels = voxels_of(scene_input)
     points, _ = scene_points(scene)
     sample = points[:: max(1, len(points) // 1_000_000)]
     extent = sample.quantile(0.995, dim=0) - sample.quantile(0.005, dim=0)  # without stray points
     sides = " x ".join(f"{x:.1f}" for x in extent.tolist())
     dropped = ", ".join(f"{count} {reason}" for reason, count in scene.dropped.items()) or "none"
     _, height, width = scene.depth.shape
-    patches, tokens = perceived.patches, perceived.tokens
+    patches, tokens = scene_input.patches, scene_input.tokens
     cell = f" of {tokens.cell:.2f} m" if tokens.cell else ""
     rows = {
         "frames": f"{len(scene)} used, {width}x{height} pixels; left out: {dropped}",
         "points": f"{len(points):,} measured ({written:,} written, one per cm)",
         "patches": f"{len(patches):,} lifted, {patches.dropped:,} without enough depth",
         "voxels": f"{len(voxels):,} of {voxels.size:.2f} m",
-        f"{perceived.kind} tokens": f"{len(tokens):,}{cell}",
+        f"{scene_input.kind} tokens": f"{len(tokens):,}{cell}",
         "extent": f"{sides} m (x, y, z; 99 % of the points)",
         "seconds": ", ".join(
-            f"{name} {seconds:.2f}" for name, seconds in perceived.seconds.items()
+            f"{name} {seconds:.2f}" for name, seconds in scene_input.seconds.items()
         ),
         "peak memory": peak_memory(),
         "device": str(scene.depth.device),

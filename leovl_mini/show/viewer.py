@@ -22,14 +22,14 @@ from leovl_mini.tokens.base import SceneInput, SceneTokens
 
 def figure(
     scene: Scene,
-    perceived: SceneInput | None = None,
+    scene_input: SceneInput | None = None,
     max_points: int = 15_000,
     ceiling: float = 2.3,
     boxes: bool = False,
     more: dict[str, SceneTokens] | None = None,
 ) -> go.Figure:
-    """Points and cameras of a scene and, with ``perceived``, its voxels and tokens; with ``boxes``,
-    its objects' labelled boxes.
+    """Points and cameras of a scene; with ``scene_input`` its voxels and tokens; with ``boxes`` its
+    objects' labelled boxes.
 
     ``more`` holds further tokens of the same patches, by the name of their layer. Points above
     ``ceiling`` metres are hidden. ``max_points`` bounds the size: 15,000 points make about 0.3 MB.
@@ -40,11 +40,11 @@ def figure(
     count = min(max_points, len(points))
     pick = torch.linspace(0, len(points) - 1, count, device=points.device).long()
     traces = [point_layer(points[pick], colours[pick], "points", 2.0), camera_layer(scene)]
-    if perceived is not None:
-        traces.append(voxel_layer(perceived, ceiling))
-        layers = {f"{perceived.kind} tokens": perceived.tokens, **(more or {})}
+    if scene_input is not None:
+        traces.append(voxel_layer(scene_input, ceiling))
+        layers = {f"{scene_input.kind} tokens": scene_input.tokens, **(more or {})}
         for name, tokens in layers.items():
-            traces.append(token_layer(name, tokens, perceived.patches, scene))
+            traces.append(token_layer(name, tokens, scene_input.patches, scene))
     if boxes:
         traces.append(box_layer(scene.objects))
     axis = {"backgroundcolor": "white", "gridcolor": "#dddddd"}
@@ -74,10 +74,10 @@ def write_page(shown: go.Figure, path: Path) -> None:
     path.write_text(html.replace("<head>", f"<head>{style}", 1), encoding="utf-8")
 
 
-def voxel_layer(perceived: SceneInput, ceiling: float) -> go.Scatter3d:
+def voxel_layer(scene_input: SceneInput, ceiling: float) -> go.Scatter3d:
     """Voxels below the ceiling as squares, coloured as their patches are."""
-    voxels = voxels_of(perceived)
-    colours = (feature_colours(voxels.features, perceived.patches.features) * 255).byte()
+    voxels = voxels_of(scene_input)
+    colours = (feature_colours(voxels.features, scene_input.patches.features) * 255).byte()
     low = voxels.centers[:, 2] < ceiling
     return point_layer(
         voxels.centers[low], colours[low.cpu()], "voxels", 5.0, hide=True, symbol="square"
