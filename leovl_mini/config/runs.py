@@ -9,7 +9,6 @@ from tyro.conf import Positional
 from leovl_mini.config.command import at_least, shares
 from leovl_mini.config.presets import Tokens, get_preset
 
-
 # -- data ------------------------------------------------------------------------------------------
 
 
@@ -37,7 +36,7 @@ class RoomsConfig:
 
 @dataclass
 class SymbolicRoomsConfig:
-    """Furnish rooms without pictures, with questions and texts: what the first stage learns from."""
+    """Furnish rooms without pictures, with questions and texts: what stage 1 learns from."""
 
     out: Path
     """A new folder."""

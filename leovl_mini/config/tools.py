@@ -174,7 +174,7 @@ class CardConfig:
 
 @dataclass
 class HeightConfig:
-    """Which of two stacked parcels is on top, from one pillar token, with and without height RoPE?"""
+    """Which of two stacked parcels is on top, from one pillar token, with height RoPE or not?"""
 
     write: Path | None = None
     """Also write the table to this Markdown file."""

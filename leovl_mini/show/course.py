@@ -1,6 +1,4 @@
-"""Execute the course's notebooks (papermill), renew their committed outputs, write them as HTML
-pages.
-"""
+"""Execute the course's notebooks (papermill), renew their outputs, write them as HTML pages."""
 
 import os
 import re
@@ -22,7 +20,8 @@ def find_notebooks(folder: Path) -> list[Path]:
     books = sorted(folder.glob("*.ipynb"))
     if not books:
         raise FileNotFoundError(
-            f"no notebooks in {folder}; run this in the folder that holds notebooks/, or pass --notebooks"
+            f"no notebooks in {folder}; run this in the folder that holds notebooks/, "
+            "or pass --notebooks"
         )
     return books
 
@@ -46,7 +45,7 @@ def execute(
 
 
 def run_course(folder: Path, out: Path, parameters: dict | None = None) -> Path:
-    """Execute every notebook into ``out`` and write an HTML page for each; returns the first page."""
+    """Execute every notebook into ``out`` and write an HTML page for each; return the first."""
     books = find_notebooks(folder)
     out.mkdir(parents=True, exist_ok=True)
     for book in (bar := tqdm(books, desc="course")):
