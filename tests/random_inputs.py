@@ -71,6 +71,6 @@ def to_device(patches: Patches, device: str) -> Patches:
     return Patches(
         patches.features.to(device),
         patches.centers.to(device),
-        patches.source.to(device),
+        patches.cells.to(device),
         patches.dropped,
     )

@@ -55,7 +55,7 @@ def test_all_stages_fit_together(parts, device):
     assert (
         len(patches) + patches.dropped == VIEWS * 6 * 8 and patches.dropped == VIEWS * 2 * 2
     )  # half-seen cells are kept
-    assert torch.equal(patches.features, features[patches.source.unbind(1)])
+    assert torch.equal(patches.features, features[patches.cells.unbind(1)])
     assert len(patches) >= len(voxels) >= len(tokens) > 0
     assert voxels.source.unique().tolist() == list(range(len(voxels)))
     assert tokens.source.unique().tolist() == list(range(len(tokens)))

@@ -41,11 +41,11 @@ def labelled(count: int = 300, groups: int = 5, seed: int = 0, channels: int = 8
 
 
 def permuted(patches: Patches, order: torch.Tensor) -> Patches:
-    features, centers, source, segments = (
-        x[order] for x in (patches.features, patches.centers, patches.source, patches.segments)
+    features, centers, cells, segments = (
+        x[order] for x in (patches.features, patches.centers, patches.cells, patches.segments)
     )
     return dataclasses.replace(
-        patches, features=features, centers=centers, source=source, segments=segments
+        patches, features=features, centers=centers, cells=cells, segments=segments
     )
 
 

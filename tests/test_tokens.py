@@ -27,7 +27,7 @@ rows_of_cells = st.integers(1, 4).flatmap(
 
 def permuted(patches: Patches, order: torch.Tensor) -> Patches:
     return Patches(
-        patches.features[order], patches.centers[order], patches.source[order], patches.dropped
+        patches.features[order], patches.centers[order], patches.cells[order], patches.dropped
     )
 
 
@@ -36,7 +36,7 @@ def moved(patches: Patches, *cells: int) -> Patches:
     return Patches(
         patches.features,
         patches.centers + torch.tensor(cells) * SIZE,
-        patches.source,
+        patches.cells,
         patches.dropped,
     )
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leovl_mini.config import get_preset
-from leovl_mini.data.files import atomic_write
+from leovl_mini.data.files import atomic_write, write_json
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.scans.scene import InputError
 
@@ -103,7 +103,7 @@ def save(model: "LeoVL", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder) as partial:
         save_file({k: v.bfloat16() for k, v in weights_of(model).items()}, partial / WEIGHTS)
-        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_json(partial / CONFIG, config)
         (partial / CARD).write_text(card(config, folder.name), encoding="utf-8")
 
 

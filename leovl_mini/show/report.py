@@ -1,6 +1,5 @@
 """What the commands print and write beside their pictures: tables, answers, the point cloud."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from leovl_mini.config import EvaluateConfig, RoomTableConfig
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write, hardware
+from leovl_mini.data.files import hardware
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.evaluate.answers import main_score
 from leovl_mini.evaluate.data import load_eval_data
@@ -121,13 +120,6 @@ def markdown(title: str, rows: list[list]) -> str:
     lines = [[f"{x:,}" if isinstance(x, int) else str(x) for x in row] for row in rows]
     lines.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
     return "\n".join([f"### {title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""])
-
-
-def write_rows(path: Path, note: dict, key: str, rows: list[dict]) -> None:
-    """A JSON file with a note (command, hardware ...) and, under ``key``, one line for each row."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    with atomic_write(path.parent) as partial:
-        (partial / path.name).write_text(f'{json.dumps(note)[:-1]}, "{key}": [\n{lines}\n]}}\n')
 
 
 def peak_memory() -> str:
