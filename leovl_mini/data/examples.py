@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from leovl_mini.scans.scene import Scene
 
@@ -63,6 +63,7 @@ def load_examples(path: Path) -> Iterator[Example]:
             yield Example(**json.loads(line))
 
 
+@runtime_checkable
 class SceneSource(Protocol):
     """Scenes with what is asked about them: the seam between data and all that learns or scores.
 
