@@ -3,6 +3,7 @@ segment by segment.
 
 The clustering chooses which patches belong together and is not differentiable; gradients flow
 through the means to the features.
+Explained in notebook 05 (proxies).
 """
 
 import warnings
