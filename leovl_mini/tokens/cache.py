@@ -1,4 +1,4 @@
-"""The feature cache: perception runs once over all scenes, training then reads what it saw.
+"""The feature cache: perception runs once over all scenes, and training then reads its tokens.
 
 A cache folder holds files ``features-0000.safetensors`` ... of up to 40 scenes each, which are read
 lazily, straight from the disk, and ``cache.json``: how it was made, and the SHA-256 of every file.
@@ -139,7 +139,7 @@ class FeatureCache:
         return name in self.file_of
 
     def scene(self, name: str) -> SceneInput:
-        """A scene's tokens, the objects they show, and all objects of the scene."""
+        """A scene's tokens, their object ids, and all objects of the scene."""
         if name not in self.file_of:
             raise InputError(f"{self.folder} has no scene {name!r}")
         file = self.files[self.file_of[name]]
@@ -152,7 +152,7 @@ class FeatureCache:
             points = file.get_tensor(f"{name}/points")
         tokens = SceneTokens(features.float(), centers, source, points=points)
         objects = [Object.from_dict(o) for o in self.objects[name]]
-        return SceneInput(tokens, object_ids.long(), objects, name)
+        return SceneInput(tokens, object_ids.long(), objects, name, self.options["tokens"])
 
     def damaged(self) -> list[str]:
         """Names of the files that no longer have their checksum."""
