@@ -23,7 +23,7 @@ from leovl_mini.model.hub import load_weights, save_weights
 from leovl_mini.model.language import load_language
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import TARGETS, add_lora
-from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
+from leovl_mini.model.prompts import SPECIAL_TOKENS
 from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.scans import load_scene
 from leovl_mini.tokens.pipeline import perceive
@@ -36,7 +36,7 @@ def tiny(tmp_path_factory):
     whole = save_qwen(folder)
     with pytest.MonkeyPatch.context() as patch:
         local = {"encoder": str(folder), "language": str(folder), "longest_side": 168}
-        patch.setitem(PRESETS, "tiny", PRESETS["qwen"] | local)
+        patch.setitem(PRESETS, "tiny", dataclasses.replace(PRESETS["qwen"], **local))
         yield folder, whole
 
 
@@ -122,7 +122,7 @@ def test_positions_simply_count_on(tiny):
         embedded = language.model.get_input_embeddings()(ids)
         got = language.model(inputs_embeds=embedded, position_ids=torch.arange(30)[None]).logits
     rows = min(
-        language.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
+        language.tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
     )  # what follows has become marks
     assert_close(got[..., :rows], expected[..., :rows])
 
@@ -135,7 +135,7 @@ def test_marks_fit_into_the_table_or_it_grows(tmp_path, spare, tied):
         whole.get_input_embeddings().weight,
         language.model.get_input_embeddings().weight,
     )
-    ids = language.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
+    ids = language.tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
     assert (
         len(table) == max(len(before), len(language.tokenizer)) and len(set(ids)) == len(ids) == 127
     )
@@ -177,7 +177,7 @@ def test_from_frames_to_an_answer_offline(tiny, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
     settings = PRESETS["tiny"]
-    encoder = load_encoder(settings["encoder"], settings["longest_side"])
+    encoder = load_encoder(settings.encoder, settings.longest_side)
     model = LeoVL("tiny", encoder.channels)
     add_lora(model, 4)
     adapter = [name for name, p in model.named_parameters() if ".lora_A" in name]
@@ -202,7 +202,9 @@ def test_half_precision_as_it_is_stored(tiny, tmp_path, monkeypatch):
     folder = Path(tmp_path / "half")
     save_qwen(folder)
     tiny[1].__class__.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
-    monkeypatch.setitem(PRESETS, "half", PRESETS["tiny"] | {"language": str(folder)})
+    monkeypatch.setitem(
+        PRESETS, "half", dataclasses.replace(PRESETS["tiny"], **{"language": str(folder)})
+    )
     model = LeoVL("half", channels=8)
     add_lora(model, 2)
     assert model.language.dtype == torch.bfloat16

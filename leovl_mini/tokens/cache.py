@@ -1,4 +1,4 @@
-"""The feature cache: perception runs once over all scenes, training then reads what it saw.
+"""The feature cache: perception runs once over all scenes, and training then reads its tokens.
 
 A cache folder holds files ``features-0000.safetensors`` ... of up to 40 scenes each, which are read
 lazily, straight from the disk, and ``cache.json``: how it was made, and the SHA-256 of every file.
@@ -58,12 +58,12 @@ def make_features(
     stopped. FileExistsError where ``folder`` holds features made with other options.
     """
     settings = get_preset(preset)
-    encoder = load_encoder(settings["encoder"], settings["longest_side"], device)
-    token_options = settings["tokens"].get(tokens, {})
+    encoder = load_encoder(settings.encoder, settings.longest_side, device)
+    token_options = settings.options(tokens)
     module = representation(tokens, **token_options)
     options = {
-        "encoder": settings["encoder"],
-        "longest_side": settings["longest_side"],
+        "encoder": settings.encoder,
+        "longest_side": settings.longest_side,
         "tokens": tokens,
         "options": token_options,
         "channels": encoder.channels,
@@ -139,7 +139,7 @@ class FeatureCache:
         return name in self.file_of
 
     def scene(self, name: str) -> SceneInput:
-        """A scene's tokens, the objects they show, and all objects of the scene."""
+        """A scene's tokens, their object ids, and all objects of the scene."""
         if name not in self.file_of:
             raise InputError(f"{self.folder} has no scene {name!r}")
         file = self.files[self.file_of[name]]
@@ -152,7 +152,7 @@ class FeatureCache:
             points = file.get_tensor(f"{name}/points")
         tokens = SceneTokens(features.float(), centers, source, points=points)
         objects = [Object.from_dict(o) for o in self.objects[name]]
-        return SceneInput(tokens, object_ids.long(), objects, name)
+        return SceneInput(tokens, object_ids.long(), objects, name, self.options["tokens"])
 
     def damaged(self) -> list[str]:
         """Names of the files that no longer have their checksum."""
@@ -161,6 +161,27 @@ class FeatureCache:
             for name, digest in self.sha256.items()
             if not (self.folder / name).is_file() or file_sha256(self.folder / name) != digest
         ]
+
+
+def check_features_match(features: FeatureCache, preset: str) -> None:
+    """A cache must hold what the preset's encoder sees, in the preset's tokens."""
+    settings, tokens = get_preset(preset), features.options["tokens"]
+    wanted = {
+        "encoder": settings.encoder,
+        "longest_side": settings.longest_side,
+        "options": settings.options(tokens),
+    }
+    wrong = [
+        f"{k.replace('_', ' ')} {features.options[k]}, not {v}"
+        for k, v in wanted.items()
+        if features.options[k] != v
+    ]
+    if wrong:
+        raise InputError(
+            f"the features in {features.folder} do not fit preset {preset} ({'; '.join(wrong)}); "
+            f"make others with: leovl-mini train features CORPUS --preset {preset} "
+            f"--tokens {tokens} --out FOLDER"
+        )
 
 
 def export_sample(
