@@ -30,6 +30,22 @@ def hololens_room() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def smol():
+    """SmolLM2, untrained for scenes: a second from the cache, 40 seconds the first time on a
+    machine. Do not change it.
+    """
+    from leovl_mini.data.files import WeightsMissing, packaged_file
+    from leovl_mini.model.language import SMOLLM2
+    from leovl_mini.model.leovl import LeoVL
+
+    try:
+        packaged_file(*SMOLLM2[:2])
+    except WeightsMissing as missing:
+        pytest.skip(str(missing))
+    return LeoVL("smol", channels=8)
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A preset "tiny": smol with a pre-trained language model of two layers."""
