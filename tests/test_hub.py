@@ -1,6 +1,7 @@
 """Trained weights on disk: what comes back is what was saved, and what does not fit is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,8 +140,7 @@ def test_a_hub_that_cannot_be_reached_is_said_in_one_sentence(monkeypatch):
 def test_another_tokenizer_or_other_settings_are_refused(folder, monkeypatch):
     with pytest.raises(InputError, match="trained with another tokenizer"):
         LeoVL.from_pretrained(rewrite(folder, tokenizer="0" * 64))
-    grid = {"grid": {"voxel_size": 0.5, "budget": 750}}
-    monkeypatch.setitem(PRESETS, "nano", PRESETS["nano"] | {"tokens": grid})
+    monkeypatch.setitem(PRESETS, "nano", replace(PRESETS["nano"], voxel_size=0.5))
     with pytest.raises(InputError, match="another token settings, tokenizer"):
         LeoVL.from_pretrained(folder)
 

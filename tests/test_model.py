@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -297,6 +298,6 @@ def test_objects_come_back_from_json():
 def test_a_language_model_in_any_precision_can_be_asked(tiny, monkeypatch, tmp_path, dtype):
     leovl_mini.model.language.load_language(str(tiny)).model.to(dtype).save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
-    monkeypatch.setitem(PRESETS, "local", PRESETS["tiny"] | {"language": str(tmp_path)})
+    monkeypatch.setitem(PRESETS, "local", replace(PRESETS["tiny"], language=str(tmp_path)))
     model = LeoVL("local", channels=8)
     assert isinstance(model.generate(random_tokens(5), ["Why?"], 3)[0], str)

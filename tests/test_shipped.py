@@ -11,7 +11,9 @@ from huggingface_hub import ModelCard
 from leovl_mini import LeoVL
 from leovl_mini.data.examples import load_examples
 from leovl_mini.data.samples import is_bundled, samples_folder
-from leovl_mini.evaluate.run import load_eval_data, predict, scenes_for, summarise
+from leovl_mini.evaluate.controls import scenes_for
+from leovl_mini.evaluate.data import load_eval_data
+from leovl_mini.evaluate.run import predict, summarise
 from leovl_mini.experiments.post_training import COMPARED
 from leovl_mini.rooms.dataset import split_of
 from leovl_mini.tokens.cache import FeatureCache
@@ -68,16 +70,17 @@ def test_the_sample_of_features_is_whole_and_keeps_bundled_rooms_out():
 
 
 def test_the_shipped_model_looks_at_rooms_it_never_learned():
-    seen, examples, learned, world = load_eval_data()
-    asked = [e for e in examples if e.kind in ("colour", "pattern", "existence", "coordinates")]
-    rooms = {e.scene for e in asked}
-    assert len(rooms) == 8 and rooms.isdisjoint({e.scene for e in learned})
-    assert {o.id for o in seen(asked[0].scene).objects} == set(world(asked[0].scene).by_id)
-    score = {
-        c: summarise(predict(model("nano"), scenes_for(c, seen, rooms), asked), asked)
-        for c in ("scene", "wrong scene")
-    }
-    for kind in ("colour", "pattern", "coordinates"):
+    data, kinds = load_eval_data(), ("colour", "pattern", "coordinates")
+    examples = [e for e in data.examples if e.kind in (*kinds, "existence")]
+    rooms = {e.scene for e in examples}
+    assert len(rooms) == 8 and rooms.isdisjoint({e.scene for e in data.train_examples})
+    room = examples[0].scene
+    assert {o.id for o in data.scene_input(room).objects} == set(data.graph(room).by_id)
+    score = {}
+    for control in ("scene", "wrong scene"):
+        scenes = scenes_for(control, data.scene_input, rooms)
+        score[control] = summarise(predict(model("nano"), scenes, examples), examples)
+    for kind in kinds:
         assert score["scene"][kind]["score"] > score["wrong scene"][kind]["score"] + 0.2
     assert score["scene"]["mean"]["score"] > 0.6
 

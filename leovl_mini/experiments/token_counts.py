@@ -1,17 +1,25 @@
 """How many tokens rooms need: patches, voxels and pillars, counted without any network (LEO-VL,
 token statistics).
+
+Explained in notebook 04 (voxels to grid).
 """
 
+import json
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
-from leovl_mini.config import get_preset
+from leovl_mini.config import TokenCountsConfig, command_of, get_preset
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.perception.lift import lift
+from leovl_mini.rooms.dataset import RoomDataset, split_of
 from leovl_mini.scans.scene import Scene
-from leovl_mini.tokens.grid import CondensedGrid
+from leovl_mini.tokens.grid import count_pillars
 from leovl_mini.tokens.voxels import voxelise
 
 
@@ -23,6 +31,7 @@ def map_size(height: int, width: int, longest_side: int) -> tuple[int, int]:
     return tuple(2 * max(1, round(side * scale / 16)) for side in (height, width))
 
 
+@torch.no_grad()
 def count_tokens(scene: Scene, voxel_size: float = 0.2, preset: str = "nano") -> dict[str, int]:
     """What a scene is condensed to: lifted patches, occupied voxels of ``voxel_size`` metres, and
     pillars (no budget applied).
@@ -30,16 +39,13 @@ def count_tokens(scene: Scene, voxel_size: float = 0.2, preset: str = "nano") ->
     Where the patches lie does not depend on what they say, so one channel of zeros stands in for
     the features.
     """
-    features = scene.depth.new_zeros(
-        len(scene), *map_size(*scene.depth.shape[1:], get_preset(preset)["longest_side"]), 1
-    )
-    with torch.no_grad():
-        patches = lift(features, scene.depth, scene.intrinsics, scene.camera_to_world)
-    voxels = len(voxelise(patches, voxel_size))
+    cells = map_size(*scene.depth.shape[1:], get_preset(preset).longest_side)
+    features = scene.depth.new_zeros(len(scene), *cells, 1)
+    patches = lift(features, scene.depth, scene.intrinsics, scene.camera_to_world)
     return {
         "patches": len(patches),
-        "voxels": voxels,
-        "grid": CondensedGrid.count_pillars(patches, voxel_size),
+        "voxels": len(voxelise(patches, voxel_size)),
+        "grid": count_pillars(patches, voxel_size),
     }
 
 
@@ -50,15 +56,35 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
     The four domains take turns. Edited copies and rooms of held-out colours are left out: they
     repeat rooms, or are few.
     """
-    from leovl_mini.rooms.dataset import RoomDataset, split_of
-
     made = RoomDataset(corpus)
-    names = [name for name in made.shard_of if re.fullmatch(r"[a-z]+_\d+", name)][:rooms]
+    names = [name for name in made.names() if re.fullmatch(r"[a-z]+_\d+", name)][:rooms]
     for name in names:
         domain, number = name.split("_")
-        yield {
-            "scene": name,
-            "domain": domain,
-            "split": split_of(int(number)),
-            **count_tokens(made.scene(name), voxel_size),
+        split = split_of(int(number))
+        counts = count_tokens(made.scene(name), voxel_size)
+        yield {"scene": name, "domain": domain, "split": split, **counts}
+
+
+def reproduce(config: TokenCountsConfig) -> list:
+    """``leovl-mini reproduce tokens``: the table of counts; those of every room to a JSON file."""
+    start = time.perf_counter()
+    counts = corpus_statistics(config.corpus, config.scenes)
+    rows = list(tqdm(counts, total=config.scenes, unit="room"))
+    minutes = round((time.perf_counter() - start) / 60, 1)
+    lines = [["", "median", "mean", "deviation"]]
+    for kind in ("patches", "voxels", "grid"):
+        values = [row[kind] for row in rows]
+        measures = (statistics.median, statistics.mean, statistics.stdev)
+        lines.append([kind, *(f"{measure(values):,.0f}" for measure in measures)])
+    if config.write:
+        rooms = RoomDataset(config.corpus)
+        note = {
+            "command": f"{rooms.command()}; {command_of('reproduce tokens', config)}",
+            "rooms": len(rows),
+            "views": json.loads((rooms.folder / "corpus.json").read_text())["views"],
+            "voxel_size": 0.2,
+            "hardware": hardware(),
+            "minutes": minutes,
         }
+        write_json(config.write, {**note, "scenes": rows})
+    return [(f"{len(rows)} rooms, cells of 0.2 m", lines)]

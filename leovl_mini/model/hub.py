@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leovl_mini.config import get_preset
-from leovl_mini.data.files import atomic_write
+from leovl_mini.data.files import atomic_write, write_json
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.scans.scene import InputError
 
@@ -74,12 +74,12 @@ def belongs_to(model: "LeoVL") -> dict[str, str]:
     settings, kind = get_preset(model.preset), model.representation.kind
     words = json.dumps(sorted(model.tokenizer.get_vocab().items())).encode()
     needs = {
-        "encoder": f"{settings['encoder']} at {settings['longest_side']} pixels",
-        "token settings": json.dumps(settings["tokens"].get(kind, {}), sort_keys=True),
+        "encoder": f"{settings.encoder} at {settings.longest_side} pixels",
+        "token settings": json.dumps(settings.options(kind), sort_keys=True),
         "tokenizer": hashlib.sha256(words).hexdigest(),
     }
     if model.lora:
-        needs["lora base"] = settings["language"] if model.is_original else "in this file"
+        needs["lora base"] = settings.language if model.is_original else "in this file"
     return needs
 
 
@@ -105,7 +105,7 @@ def save(model: "LeoVL", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder) as partial:
         save_file({k: v.bfloat16() for k, v in weights_of(model).items()}, partial / WEIGHTS)
-        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_json(partial / CONFIG, config)
         (partial / CARD).write_text(card(config, folder.name), encoding="utf-8")
 
 
@@ -114,7 +114,7 @@ def card(config: dict, name: str, about: str = "", tables: tuple[str, ...] = ())
     (``tables`` in Markdown).
     """
     settings = get_preset(config["preset"])
-    base = None if settings["language"] == "nano" else settings["language"]
+    base = None if settings.language == "nano" else settings.language
     header = ModelCardData(
         license="mit",
         library_name="leovl-mini",

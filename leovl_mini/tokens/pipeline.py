@@ -26,7 +26,7 @@ cached_encoder = functools.cache(load_encoder)
 def preset_encoder(preset: str, device: str | torch.device = "cpu") -> nn.Module:
     """The frozen encoder of a preset, loaded once per process and device."""
     settings = get_preset(preset)
-    return cached_encoder(settings["encoder"], settings["longest_side"], torch.device(device))
+    return cached_encoder(settings.encoder, settings.longest_side, torch.device(device))
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def perceive(
     """
     device = scene.depth.device
     if isinstance(representation, str):
-        options = get_preset(preset)["tokens"].get(representation, {})
+        options = get_preset(preset).options(representation)
         representation = make_representation(representation, **options)
     if encoder is None:
         encoder = preset_encoder(preset, device)
