@@ -1,7 +1,8 @@
-"""Shared fixtures. Real captures lie outside the repository: point LEOVL_REAL_DATA at them, or the
-tests that use them skip.
+"""Shared fixtures. Real captures and annotations lie outside the repository: point LEOVL_REAL_DATA
+at them, or the tests that use them skip.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -15,19 +16,39 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+def real_data(name: str) -> Path:
+    folder = Path(os.environ.get("LEOVL_REAL_DATA", ROOT.parent / "shared"))
+    if not (folder / name).is_dir():
+        pytest.skip(f"no real data at {folder / name}; set LEOVL_REAL_DATA to a folder with {name}")
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def hololens_room() -> Path:
     """A real RGB-D capture of 40 frames."""
-    path = (
-        Path(os.environ.get("LEOVL_REAL_DATA", ROOT.parent / "shared"))
-        / "real_rgbd"
-        / "hololens_room"
-    )
-    if not path.is_dir():
-        pytest.skip(
-            f"no real capture at {path}; set LEOVL_REAL_DATA to a folder that holds real_rgbd/hololens_room"
-        )
-    return path
+    return real_data("real_rgbd/hololens_room")
+
+
+@pytest.fixture(scope="session")
+def real_text() -> Path:
+    """Rows of published annotation files."""
+    return real_data("real_text")
+
+
+@pytest.fixture(scope="session")
+def smol():
+    """SmolLM2, untrained for scenes: a second from the cache, 40 seconds the first time on a
+    machine. Do not change it.
+    """
+    from leovl_mini.data.files import WeightsMissing, packaged_file
+    from leovl_mini.model.language import SMOLLM2
+    from leovl_mini.model.leovl import LeoVL
+
+    try:
+        packaged_file(*SMOLLM2[:2])
+    except WeightsMissing as missing:
+        pytest.skip(str(missing))
+    return LeoVL("smol", channels=8)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +61,6 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_llama(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(
-            PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"}
-        )
+        tiny = dataclasses.replace(PRESETS["smol"], language=str(folder), prompt="plain")
+        patch.setitem(PRESETS, "tiny", tiny)
         yield folder

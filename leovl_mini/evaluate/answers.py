@@ -1,11 +1,11 @@
 """Scores of answers by their published definitions, under their published names.
 
 Where a public script has a quirk that changes scores, the published name keeps the quirk and a
-variant without it stands beside it. Scores are fractions, 0 to 1, and CIDEr 0 to 10; papers print
-all of them times 100.
+variant without it stands beside it. Scores are fractions, 0 to 1; papers print them times 100.
+
+Explained in notebook 08 (evaluation).
 """
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -15,51 +15,42 @@ import numpy as np
 
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.boxes import identifier_f1
-from leovl_mini.evaluate.captions import caption_scores, cider, rouge_l, tokenise
-from leovl_mini.evaluate.facts import fact_scores
-from leovl_mini.rooms.facts import SceneGraph
 
-NUMERIC = {
-    *("height", "length", "distance", "room size"),
-    *(
-        "object_abs_distance",
-        "object_counting",
-        "object_size_estimation",
-        "room_size_estimation",
-    ),  # VSI-Bench
-}
+SHORT = ("qa",)  # tasks with answers of a few words
+TEXTS = ("object captioning", "scene captioning", "planning", "dialogue")  # ... in sentences
 
+ROOM_NUMBERS = ("height", "length", "distance", "room size")
+VSIBENCH_NUMBERS = (
+    "object_abs_distance",
+    "object_counting",
+    "object_size_estimation",
+    "room_size_estimation",
+)
+NUMERIC = {*ROOM_NUMBERS, *VSIBENCH_NUMBERS}  # kinds of question that are answered by a number
 
-CAPTIONS = ("object captioning", "scene captioning", "planning")
+# The one score of a kind or task that tables show; EM for all others.
+MAIN_SCORE = {"coordinates": "within a cell", "grounding": "F1", **dict.fromkeys(NUMERIC, "MRA")}
 
-
-TEXTS = (*CAPTIONS, "dialogue")  # tasks with answers in sentences
-
-
-# Short answers
+# -- short answers ---------------------------------------------------------------------------------
 
 SPELLINGS = {  # slips in SQA3D's annotations that its public evaluations mend
-    **{
-        "letf": "left",
-        "let": "left",
-        "rigth": "right",
-        "rght": "right",
-        "behine": "behind",
-        "tehre": "there",
-        "tv": "TV",
-    },
-    **{"chai": "chair", "wasing": "washing", "waslked": "walked", "oclock": "o'clock"},
+    "letf": "left",
+    "let": "left",
+    "rigth": "right",
+    "rght": "right",
+    "behine": "behind",
+    "tehre": "there",
+    "tv": "TV",
+    "chai": "chair",
+    "wasing": "washing",
+    "waslked": "walked",
+    "oclock": "o'clock",
 }
-
 
 COUNTING = """zero one two three four five six seven eight nine ten
     eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"""
-
-
-NUMBERS = {str(i): word for i, word in enumerate(COUNTING.split())} | {
-    "23": "twenty-three",
-    "none": "zero",
-}
+NUMBERS = {str(i): word for i, word in enumerate(COUNTING.split())}
+NUMBERS |= {"23": "twenty-three", "none": "zero"}
 
 
 def normalise(answer: str) -> str:
@@ -81,8 +72,8 @@ def normalise(answer: str) -> str:
     return re.sub(r"\bbackwards\b", "backward", text)
 
 
-def replace_words(text: str, words: dict[str, str]) -> str:
-    return re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[1]], text)
+def replace_words(text: str, replacements: dict[str, str]) -> str:
+    return re.sub(rf"\b({'|'.join(replacements)})\b", lambda word: replacements[word[1]], text)
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:
@@ -99,8 +90,8 @@ def exact_match_refined(prediction: str, answers: Sequence[str]) -> bool:
 
     Its quirks: an empty prediction is always right, and "right" matches "bright".
     """
-    said, *known = ("".join(normalise(text).split()) for text in (prediction, *answers))
-    return any(said in answer or answer in said for answer in known)
+    predicted, *accepted = ("".join(normalise(text).split()) for text in (prediction, *answers))
+    return any(predicted in answer or answer in predicted for answer in accepted)
 
 
 def exact_match_strict(prediction: str, answers: Sequence[str]) -> bool:
@@ -110,17 +101,19 @@ def exact_match_strict(prediction: str, answers: Sequence[str]) -> bool:
     Decimal points count ("1.4" is not "14"). A longer answer that contains the right one still
     counts, as in EM-R: "not red".
     """
-    said, *known = (f" {' '.join(words(text))} " for text in (prediction, *answers))
+    predicted, *accepted = (f" {' '.join(words(text))} " for text in (prediction, *answers))
     return any(
-        said.strip() and answer.strip() and (said in answer or answer in said) for answer in known
+        predicted.strip() and answer.strip() and (predicted in answer or answer in predicted)
+        for answer in accepted
     )
 
 
 def words(answer: str) -> list[str]:
-    return normalise(re.sub(r"(?<=\d)\.(?=\d)", "point", answer)).replace(",", " ").split()
+    pointed = re.sub(r"(?<=\d)\.(?=\d)", "point", answer)
+    return normalise(pointed).replace(",", " ").split()
 
 
-# Numbers and choices
+# -- numbers, choices, coordinates -----------------------------------------------------------------
 
 
 def first_word(prediction: str) -> str:
@@ -138,9 +131,7 @@ def mra(prediction: str, truth: str) -> float:
     and 10 it is 0.6, and in exact arithmetic 0.7 (``mra_exact``). Raises ``ValueError`` unless the
     truth is positive. Source: lmms_eval/tasks/vsibench/utils.py of vision-x-nyu/thinking-in-space.
     """
-    target = float(truth)
-    if not target > 0:
-        raise ValueError(f"relative accuracy needs a positive true value, not {truth!r}")
+    target = positive(float(truth))
     try:
         error = abs(float(first_word(prediction)) - target) / target
     except ValueError:
@@ -150,14 +141,18 @@ def mra(prediction: str, truth: str) -> float:
 
 def mra_exact(prediction: str, truth: str) -> float:
     """``mra`` in decimal arithmetic: a prediction exactly at a threshold counts."""
-    target = Decimal(truth)
-    if not target > 0:
-        raise ValueError(f"relative accuracy needs a positive true value, not {truth!r}")
+    target = positive(Decimal(truth))
     try:
         error = abs(Decimal(first_word(prediction)) - target)
         return sum(20 * error <= k * target for k in range(1, 11)) / 10  # 1 - t is k / 20
     except ArithmeticError:  # no number, NaN, or too large
         return 0.0
+
+
+def positive(truth: float | Decimal) -> float | Decimal:
+    if not truth > 0:
+        raise ValueError(f"relative accuracy needs a positive true value, not {truth}")
+    return truth
 
 
 def choice_accuracy(prediction: str, truth: str) -> bool:
@@ -170,11 +165,13 @@ def within_a_cell(prediction: str, truth: str) -> tuple[bool, bool]:
     is exactly right.
     """
     number = r"(-?\d+(?:\.\d+)?)"
-    said, true = (re.search(rf"x\s*{number}\W+y\s*{number}", text) for text in (prediction, truth))
-    off = (
-        max(abs(float(a) - float(b)) for a, b in zip(said.groups(), true.groups(), strict=True))
-        if said
-        else math.inf
+    predicted, true = (
+        re.search(rf"x\s*{number}\W+y\s*{number}", text) for text in (prediction, truth)
+    )
+    if predicted is None:
+        return False, False
+    off = max(
+        abs(float(a) - float(b)) for a, b in zip(predicted.groups(), true.groups(), strict=True)
     )
     return off <= 0.5, off == 0
 
@@ -191,38 +188,11 @@ def beacon3d(
     """
     by_object = defaultdict(list)
     for right, item in zip(correct, objects, strict=True):
-        by_object[item].append(right)
-    return float(np.mean(correct)), float(
-        np.mean([all(r >= 1 for r in rights) for rights in by_object.values()])
-    )
+        by_object[item].append(right >= 1)
+    return float(np.mean(correct)), float(np.mean([all(rights) for rights in by_object.values()]))
 
 
-# Whole evaluations
-
-
-def clustered_bootstrap(
-    values: Sequence[float | int] | np.ndarray,
-    clusters: Sequence[Hashable] | np.ndarray,
-    draws: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """Mean of the values with a 95 % percentile interval (mean, low, high) from drawing whole
-    clusters, such as rooms, again.
-
-    Questions about one room succeed and fail together, so drawing single questions would give too
-    narrow an interval. With fewer than about 20 clusters the interval is too narrow all the same;
-    with one there is none (NaN).
-    """
-    names, which = np.unique(np.array([str(c) for c in clusters]), return_inverse=True)
-    sums, sizes = np.bincount(which, np.asarray(values, dtype=float)), np.bincount(which)
-    mean = float(sums.sum() / sizes.sum())
-    if len(names) < 2:
-        return mean, math.nan, math.nan
-    times = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=draws
-    )
-    low, high = np.percentile(times @ sums / (times @ sizes), [2.5, 97.5])
-    return mean, float(low), float(high)
+# -- examples --------------------------------------------------------------------------------------
 
 
 def score_answer(prediction: str, example: Example) -> dict[str, float]:
@@ -231,61 +201,30 @@ def score_answer(prediction: str, example: Example) -> dict[str, float]:
 
     A grounding answer without a single "<OBJ...>" predicts nothing, whatever else it says.
     """
-    answers = example.answers
     if example.task == "grounding":
-        said, targets = (
-            {int(i) for i in re.findall(r"<OBJ(\d+)>", prediction)},
-            set(example.targets or []),
-        )
-        return {"F1": identifier_f1(said, targets), "all exact": float(said == targets)}
+        predicted = {int(i) for i in re.findall(r"<OBJ(\d+)>", prediction)}
+        targets = set(example.targets or [])
+        return {"F1": identifier_f1(predicted, targets), "all exact": float(predicted == targets)}
+
+    answers = example.answers
     if example.kind == "coordinates":
         near, exact = within_a_cell(prediction, answers[0])
         return {"within a cell": float(near), "exact": float(exact)}
-    em, strict = (
-        float(exact_match(prediction, answers)),
-        float(exact_match_strict(prediction, answers)),
-    )
+
+    em = float(exact_match(prediction, answers))
+    strict = float(exact_match_strict(prediction, answers))
     if example.kind in NUMERIC:
-        return {
+        scores = {
             "MRA": mra(prediction, answers[0]),
             "MRA exact": mra_exact(prediction, answers[0]),
-            "EM": em,
-            "strict": strict,
         }
+        return scores | {"EM": em, "strict": strict}
     return {"EM": em, "EM-R": float(exact_match_refined(prediction, answers)), "strict": strict}
 
 
-def score_answers(
-    predictions: Sequence[str],
-    examples: Sequence[Example],
-    worlds: dict[str, SceneGraph] | None = None,
-) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
-    """Scores per example, in order, and the corpus scores ``caption_scores`` of every task with
-    texts.
-
-    Questions, groundings and dialogues: ``score_answer``. Captions, plans and dialogues: CIDEr and
-    ROUGE-L within their task, and where ``worlds`` knows the scene, ``fact_scores``. BLEU-4 only
-    exists for a corpus.
+def main_score(prediction: str, example: Example) -> float:
+    """One number between 0 and 1: EM, MRA for numbers, within one cell of half a metre for
+    coordinates, F1 for grounding.
     """
-    pairs = list(zip(predictions, examples, strict=True))
-    rows: list[dict[str, float]] = [
-        {} if e.task in CAPTIONS else score_answer(p, e) for p, e in pairs
-    ]
-    corpus = {}
-    for task in TEXTS:
-        places = [i for i, example in enumerate(examples) if example.task == task]
-        if not places:
-            continue
-        said, known = [predictions[i] for i in places], [examples[i].answers for i in places]
-        corpus[task] = caption_scores(said, known)
-        said, known = [tokenise(p) for p in said], [[tokenise(r) for r in group] for group in known]
-        for i, c, r in zip(places, cider(said, known), rouge_l(said, known), strict=True):
-            rows[i] |= {"CIDEr": float(c), "ROUGE-L": float(r)}
-            if worlds and examples[i].scene in worlds:
-                facts = fact_scores(predictions[i], worlds[examples[i].scene], examples[i])
-                rows[i] |= {
-                    "fact precision": facts.precision,
-                    "fact recall": facts.recall,
-                    "unread": float(facts.unread),
-                }
-    return rows, corpus
+    name = example.kind if example.task == "qa" else example.task
+    return score_answer(prediction, example)[MAIN_SCORE.get(name, "EM")]

@@ -1,61 +1,39 @@
-"""What post-training should change: does the right answer win over a wrong one, and lose its
-likelihood in a wrong scene?
+"""What post-training should change: does the right answer win over a wrong one, does it lose its
+likelihood in a wrong scene, and do answers follow a change of the room?
+
+Explained in notebook 09 (scenedpo).
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from leovl_mini.data.examples import Example
-from leovl_mini.evaluate.answers import normalise
-from leovl_mini.evaluate.run import Seen, main_score
-from leovl_mini.model.leovl import LeoVL
-from leovl_mini.train.pairs import Pair
-from leovl_mini.train.scenedpo import PairDataset, pair_log_probs
-
-
-@torch.no_grad()
-def contrast_log_probs(
-    model: LeoVL, pairs: Sequence[Pair], seen: Seen, size: int = 8
-) -> Float[Tensor, "3 N"]:
-    """``pair_log_probs`` of N pairs on whole scenes, ``size`` pairs at once."""
-    model.eval()
-    lessons, found = PairDataset(model, seen, pairs, turn=False, plain=1.0), []
-    for some in (pairs[start : start + size] for start in range(0, len(pairs), size)):
-        batch = lessons.collect(some, [np.random.default_rng(0)] * len(some))
-        found.append(pair_log_probs(model, batch.to(model.device)).cpu())
-    return torch.cat(found, dim=1)
+from leovl_mini.evaluate.answers import main_score, normalise
 
 
 def preference_metrics(
-    model: LeoVL, pairs: Sequence[Pair], seen: Seen, size: int = 8
+    log_probs: Float[Tensor, "3 N"], types: Sequence[str]
 ) -> dict[str, dict[str, int | float]]:
-    """{type of wrong scene: {"pairs", "answer", "scene", "gap"}} on whole scenes.
+    """{type of wrong scene: {"pairs", "answer", "scene", "gap"}} of N pairs.
 
-    "answer": share of pairs with π(a✓|s✓) > π(a✗|s✓); "scene": with π(a✓|s✓) > π(a✓|s✗); "gap": the
-    mean of log π(a✓|s✓) - log π(a✓|s✗), in nats, 0 for a model that does not look.
+    ``log_probs`` (nats) are log π(a✓|s✓), log π(a✗|s✓) and log π(a✓|s✗). "answer": share of pairs
+    with π(a✓|s✓) > π(a✗|s✓); "scene": with π(a✓|s✓) > π(a✓|s✗); "gap": the mean of
+    log π(a✓|s✓) - log π(a✓|s✗), 0 for a model that does not look.
     """
-    found = defaultdict(list)
-    for pair, column in zip(
-        pairs, contrast_log_probs(model, pairs, seen, size).T.tolist(), strict=True
-    ):
-        found[pair.type].append(column)
     rows = {}
-    for type, columns in sorted(found.items()):
-        right, wrong_answer, wrong_scene = np.array(columns).T
+    for type in sorted(set(types)):
+        columns = [i for i, t in enumerate(types) if t == type]
+        right, wrong_answer, wrong_scene = log_probs[:, columns].double()
         rates = {
-            "answer": right > wrong_answer,
-            "scene": right > wrong_scene,
+            "answer": (right > wrong_answer).double(),
+            "scene": (right > wrong_scene).double(),
             "gap": right - wrong_scene,
         }
-        rows[type] = {
-            "pairs": len(columns),
-            **{k: round(float(v.mean()), 4) for k, v in rates.items()},
-        }
+        means = {name: round(float(rate.mean()), 4) for name, rate in rates.items()}
+        rows[type] = {"pairs": len(columns), **means}
     return rows
 
 
@@ -66,22 +44,27 @@ def edit_outcomes(
     after the one that does not)}; an answer that merely changes scores in the first only.
     ``examples`` are those of a split ``pairs-*``.
     """
-    found: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
+    edits: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
     for prediction, example in zip(predictions, examples, strict=True):
         right = main_score(prediction, example) == 1
-        found[example.derivation["pair"]][example.derivation["role"]] = normalise(prediction), right
+        edits[example.derivation["pair"]][example.derivation["role"]] = normalise(prediction), right
     return {
-        k: (p["base"][1] and p["flip"][1], p["base"][0] == p["same"][0]) for k, p in found.items()
+        name: (
+            roles["base"][1] and roles["flip"][1],
+            roles["base"][0] == roles["same"][0],
+        )
+        for name, roles in edits.items()
     }
 
 
-def hallucination(predictions: Sequence[str], examples: Sequence[Example]) -> float:
-    """How often "yes" is said of what is not there: the share of the questions of existence whose
-    answer is no. NaN without any.
+def hallucinations(
+    predictions: Sequence[str], examples: Sequence[Example]
+) -> list[tuple[str, bool]]:
+    """(scene, whether "yes" is said of what is not there) for every question of existence whose
+    answer is no.
     """
-    absent = [
-        p
-        for p, e in zip(predictions, examples, strict=True)
-        if e.kind == "existence" and e.answers[0] == "no"
+    return [
+        (example.scene, normalise(prediction) == "yes")
+        for prediction, example in zip(predictions, examples, strict=True)
+        if example.kind == "existence" and example.answers[0] == "no"
     ]
-    return sum(normalise(p) == "yes" for p in absent) / len(absent) if absent else float("nan")

@@ -1,4 +1,9 @@
-"""2D perception: images in, feature maps out. The encoder is frozen in both papers, and here."""
+"""2D perception: images in, feature maps out. The encoder is frozen in both papers, and here.
+
+Explained in notebook 02 (perception).
+"""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +44,7 @@ class EfficientNetLite(nn.Module):
     """EfficientNet-Lite0, ImageNet weights: 40 channels of fine detail (stride 8) beside 112 of
     wider context (stride 16).
 
-    Each of the two maps is normalised over its channels, so both speak equally loud and every
-    feature has unit scale.
+    Each of the two maps is normalised over its channels, so both have the same scale, which is 1.
     """
 
     channels = 40 + 112
@@ -74,10 +78,7 @@ class EfficientNetLite(nn.Module):
         for block in self.net._blocks:
             x = block(x)
             maps.append(x)
-        fine, wide = (
-            maps[4],
-            maps[10],
-        )  # the last maps of 40 channels at stride 8, and of 112 at stride 16
+        fine, wide = maps[4], maps[10]  # the last maps of stride 8 and of stride 16
         wide = F.interpolate(wide, size=fine.shape[2:], mode="bilinear")
         fine, wide = (F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]) for x in (fine, wide))
         return torch.cat([fine, wide], dim=-1)
@@ -95,9 +96,8 @@ class TransformersEncoder(nn.Module):
 
         logging.disable_progress_bar()  # a bar for a sub-second load; it would fill notebooks
         model = AutoModel.from_pretrained(name, dtype=torch.float32)
-        self.net = getattr(
-            model, "vision_model", model
-        )  # CLIP and SigLIP carry a text tower that is not needed
+        # CLIP and SigLIP carry a text tower that is not needed.
+        self.net = getattr(model, "vision_model", model)
         config = self.net.config
         size = getattr(config, "image_size", None) or 224
         self.size = [size, size] if isinstance(size, int) else list(size)
@@ -105,9 +105,8 @@ class TransformersEncoder(nn.Module):
         for key, value in colours(name).items():
             self.register_buffer(key, value)
         with torch.no_grad():
-            self.channels = (
-                self.eval().encode(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).shape[-1]
-            )
+            black = torch.zeros(1, *self.size, 3, dtype=torch.uint8)
+            self.channels = self.eval().encode(black).shape[-1]
 
     def forward(self, rgb: UInt8[Tensor, "V H W 3"], batch: int = 8) -> Float32[Tensor, "V h w C"]:
         return torch.cat([self.encode(chunk) for chunk in rgb.split(batch)])
@@ -118,12 +117,10 @@ class TransformersEncoder(nn.Module):
         if hidden.ndim == 4:  # convolutional: (V,C,h,w)
             hidden = hidden.permute(0, 2, 3, 1)
         else:  # tokens: class and register tokens come first, patches last, row by row
-            cells = hidden.shape[1]
-            rows, columns = (
-                [s // self.patch for s in self.size] if self.patch else [int(cells**0.5)] * 2
-            )
-            if rows * columns > cells:  # hierarchical transformers (Swin) merge patches as they go
-                rows = columns = int(cells**0.5)
+            rows = columns = int(hidden.shape[1] ** 0.5)
+            if self.patch and math.prod(s // self.patch for s in self.size) <= hidden.shape[1]:
+                rows, columns = (s // self.patch for s in self.size)
+            # else hierarchical (Swin): patches are merged on the way, into a square
             hidden = hidden[:, -rows * columns :].unflatten(1, (rows, columns))
         return F.layer_norm(hidden, hidden.shape[-1:])
 
@@ -146,25 +143,22 @@ class QwenEncoder(nn.Module):
         )
         from transformers.utils import logging
 
-        alone = {
-            "key_mapping": {r"^(model\.)?visual\.": ""}
-        }  # the tower, out of the files of the whole model
-        loud = logging.get_verbosity()
-        logging.set_verbosity_error()  # otherwise a long list of all that is left
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # otherwise a long list of all weights that are not taken
         self.net, info = Tower.from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True, **alone
+            name,
+            dtype=torch.float32,
+            output_loading_info=True,
+            key_mapping={r"^(model\.)?visual\.": ""},  # out of the files of the whole model
         )
-        logging.set_verbosity(loud)
+        logging.set_verbosity(verbosity)
         if info["missing_keys"]:
             raise WeightsMissing(
                 f"{name} lacks weights of the vision tower, such as {min(info['missing_keys'])}"
             )
         config = self.net.config
-        self.patch, self.merge, self.frames = (
-            config.patch_size,
-            config.spatial_merge_size,
-            config.temporal_patch_size,
-        )
+        self.patch, self.merge = config.patch_size, config.spatial_merge_size
+        self.frames = config.temporal_patch_size
         self.longest_side, self.channels = longest_side, config.out_hidden_size
         for key, value in colours(name).items():
             self.register_buffer(key, value)
@@ -181,18 +175,15 @@ class QwenEncoder(nn.Module):
         rows, columns = (side // self.patch for side in size)
         # (views, cell rows, cell columns, row and column inside the cell, colours, pixels down,
         # pixels across)
-        patches = image.unflatten(3, (-1, self.merge, self.patch)).unflatten(
-            2, (-1, self.merge, self.patch)
-        )
+        patches = image.unflatten(3, (-1, self.merge, self.patch))
+        patches = patches.unflatten(2, (-1, self.merge, self.patch))
         patches = patches.permute(0, 2, 5, 3, 6, 1, 4, 7).flatten(0, 4)
-        video = patches[:, :, None].expand(
-            -1, -1, self.frames, -1, -1
-        )  # a picture is a film that stands still
+        # A picture is a film that stands still.
+        film = patches[:, :, None].expand(-1, -1, self.frames, -1, -1)
         shape = torch.tensor([[1, rows, columns]] * len(rgb), device=rgb.device)
-        cells = self.net(video.flatten(1), grid_thw=shape).pooler_output
-        return F.layer_norm(
-            cells.view(len(rgb), rows // self.merge, columns // self.merge, -1), cells.shape[-1:]
-        )
+        cells = self.net(film.flatten(1), grid_thw=shape).pooler_output
+        cells = cells.view(len(rgb), rows // self.merge, columns // self.merge, -1)
+        return F.layer_norm(cells, cells.shape[-1:])
 
 
 def colours(name: str) -> dict[str, Tensor]:

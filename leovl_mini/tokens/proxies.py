@@ -3,15 +3,18 @@ segment by segment.
 
 The clustering chooses which patches belong together and is not differentiable; gradients flow
 through the means to the features.
+Explained in notebook 05 (proxies).
 """
 
 import warnings
-from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order
 from torch import Tensor
 
 from leovl_mini.perception.lift import Patches
@@ -56,8 +59,8 @@ class Proxies:
         places, and the proxy of each patch.
         """
         if not len(patches):
-            return patches.features, patches.centers, patches.source[:, 0]
-        segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.source[:, 0])
+            return patches.features, patches.centers, patches.cells[:, 0]
+        segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.cells[:, 0])
         group = merge_smallest(segments.unique(return_inverse=True)[1], self.budget)
         sizes = torch.bincount(group)
         if self.per_object is None:
@@ -80,10 +83,8 @@ def merge_smallest(group: Int64[Tensor, "P"], budget: int) -> Int64[Tensor, "P"]
     sizes = torch.bincount(group)
     if len(sizes) <= budget:
         return group
-    warnings.warn(
-        f"{len(sizes)} groups share {budget} proxies: the smallest {len(sizes) - budget + 1} become one",
-        stacklevel=4,
-    )
+    merged = f"the smallest {len(sizes) - budget + 1} become one"
+    warnings.warn(f"{len(sizes)} groups share {budget} proxies: {merged}", stacklevel=4)
     rank = sizes.sort(descending=True, stable=True).indices.argsort()
     return rank.clamp(max=budget - 1)[group]
 
@@ -101,14 +102,10 @@ def allocate(sizes: Int64[Tensor, "G"], budget: int) -> Int64[Tensor, "G"]:
     share = sizes.double() / sizes.sum() * (total - len(sizes))
     counts = torch.minimum(1 + share.floor().long(), sizes)
     while (missing := total - int(counts.sum())) > 0:
-        remainder = torch.where(
-            counts < sizes, 1 + share - counts, -torch.inf
-        )  # full groups take no more
-        counts[
-            remainder.sort(descending=True, stable=True).indices[
-                : min(missing, int((counts < sizes).sum()))
-            ]
-        ] += 1
+        open_groups = counts < sizes  # full ones take no more
+        remainder = torch.where(open_groups, 1 + share - counts, -torch.inf)
+        order = remainder.sort(descending=True, stable=True).indices
+        counts[order[: min(missing, int(open_groups.sum()))]] += 1
     return counts
 
 
@@ -130,16 +127,13 @@ def kmeans(
     other_group = torch.where(group_of[:, None] == group_of, 0.0, torch.inf)
     center, cluster = seed_centers(points, group, counts)
     for _ in range(steps):
-        near = (torch.cdist(center, center) + other_group).topk(
-            min(candidates, len(center)), largest=False
-        )
-        allowed = torch.where(
-            near.values.isfinite(), near.indices, near.indices[:, :1]
-        )  # small groups: repeat the first
-        options = allowed[cluster]  # (P, candidates)
-        distance = (center[options] - points[:, None]).square().sum(-1)
-        chosen = options.gather(1, distance.argmin(1, keepdim=True))[:, 0]
-        cluster = fill_empty(points, chosen, group, group_of, center)
+        distance = torch.cdist(center, center) + other_group
+        near = distance.topk(min(candidates, len(center)), largest=False)
+        # A small group has fewer centres: its first one fills the row.
+        near = torch.where(near.values.isfinite(), near.indices, near.indices[:, :1])
+        options = near[cluster]  # (P, candidates)
+        choice = (center[options] - points[:, None]).square().sum(-1).argmin(1, keepdim=True)
+        cluster = fill_empty(points, options.gather(1, choice)[:, 0], group, group_of, center)
         center = group_mean(points, cluster, len(group_of))
     return cluster
 
@@ -159,64 +153,55 @@ def seed_centers(
     time, among their occupied cells of ``cell`` metres, and a group that has n centres takes the
     best n / 4 of many draws at once: far fewer rounds than one by one.
     """
-    by_count = counts.sort(
-        descending=True, stable=True
-    ).indices  # groups with many centres first: the others stop earlier
-    cells, cell_of = unique_cells(
-        torch.cat([by_count.argsort()[group][:, None], (points / cell).floor().long()], dim=1)
-    )
+    # Groups with many centres come first, so that those which still draw are always the first ones.
+    by_count = counts.sort(descending=True, stable=True).indices
+    goal, first = counts[by_count], (counts.cumsum(0) - counts)[by_count]
+    rank = by_count.argsort()[group][:, None]
+    cells, cell_of = unique_cells(torch.cat([rank, (points / cell).floor().long()], dim=1))
     owner, place = cells[:, 0], group_mean(points, cell_of, len(cells))
     weight = torch.bincount(cell_of).to(points.dtype)
-    goal, first = counts[by_count], (counts.cumsum(0) - counts)[by_count]
-    ends = torch.bincount(owner, minlength=len(counts)).cumsum(0)
-    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-    random = torch.Generator().manual_seed(0)
-    center, distance = (
-        points.new_zeros(int(counts.sum()), 3),
-        torch.full_like(weight, 100.0),
-    )  # square metres: farther than anything
-    placed = torch.zeros_like(goal)
+    ends = torch.bincount(owner, minlength=len(counts)).cumsum(0)  # of each group's cells
+
+    center, placed = points.new_zeros(int(counts.sum()), 3), torch.zeros_like(goal)
+    distance = torch.full_like(weight, 100.0)  # square metres: farther than anything
+    generator = torch.Generator().manual_seed(0)
     while active := int((placed < goal).sum()):
         m = int(ends[active - 1])  # the cells of active groups
         take = torch.minimum((placed // 4).clamp(min=1), goal - placed)[:active]
-        drawer = torch.repeat_interleave(
-            torch.arange(active, device=points.device), trials * take
-        )  # the group of each draw
-        mass = (weight[:m] * distance[:m]).cumsum(0)
-        high = mass[ends[:active] - 1]
-        low = torch.cat([high.new_zeros(1), high[:-1]])
-        draw = torch.rand(len(drawer), generator=random).to(points.device)
-        drawn = torch.searchsorted(mass, low[drawer] + draw * (high - low)[drawer], right=True)
-        drawn = torch.minimum(torch.maximum(drawn, starts[drawer]), ends[drawer] - 1)
-        to = (
-            torch.cdist(place[:m], place[drawn])
-            .square()
-            .masked_fill(owner[:m, None] != drawer, torch.inf)
-        )
-        nearest, winner = to.min(
-            1
-        )  # a cell counts for the nearest draw only, so that of two neighbours one is taken
-        gain = mass.new_zeros(len(drawer)).index_add_(
-            0, winner, weight[:m] * (distance[:m] - nearest).clamp(min=0)
-        )
+        drawer = torch.arange(active, device=points.device).repeat_interleave(trials * take)
+        drawn = draw_cells(weight[:m] * distance[:m], ends[:active], drawer, generator)
+
+        to_drawn = torch.cdist(place[:m], place[drawn]).square()
+        to_drawn = to_drawn.masked_fill(owner[:m, None] != drawer, torch.inf)
+        # A cell counts for the nearest draw only, so that of two neighbours one is taken.
+        nearest, winner = to_drawn.min(1)
+        gain = weight[:m] * (distance[:m] - nearest).clamp(min=0)
+        gain = gain.new_zeros(len(drawer)).index_add_(0, winner, gain)
+
+        # Group after group, the best draws first; each group takes as many as it may.
         order = gain.sort(descending=True, stable=True).indices
-        order = order[
-            drawer[order].sort(stable=True).indices
-        ]  # group after group, best draws first
-        rank = (
-            torch.arange(len(drawer), device=points.device)
-            - ((trials * take).cumsum(0) - trials * take)[drawer]
-        )
+        order = order[drawer[order].sort(stable=True).indices]
+        before = (trials * take).cumsum(0) - trials * take
+        rank = torch.arange(len(drawer), device=points.device) - before[drawer]
         best = rank < take[drawer]
         chosen = order[best]
-        distance[:m] = torch.minimum(distance[:m], to[:, chosen].amin(1))
+        distance[:m] = torch.minimum(distance[:m], to_drawn[:, chosen].amin(1))
         center[(first + placed)[drawer[best]] + rank[best]] = place[drawn[chosen]]
         placed[:active] += take
+
     group_of = torch.repeat_interleave(torch.arange(len(counts), device=points.device), counts)
-    to_center = torch.cdist(place, center) + torch.where(
-        by_count[owner][:, None] == group_of, 0.0, torch.inf
-    )
-    return center, to_center.argmin(1)[cell_of]
+    other_group = torch.where(by_count[owner][:, None] == group_of, 0.0, torch.inf)
+    return center, (torch.cdist(place, center) + other_group).argmin(1)[cell_of]
+
+
+def draw_cells(mass: Tensor, ends: Tensor, drawer: Tensor, generator: torch.Generator) -> Tensor:
+    """A cell for each draw, among those of the group that draws, in proportion to their mass."""
+    total = mass.cumsum(0)
+    high, starts = total[ends - 1], torch.cat([ends.new_zeros(1), ends[:-1]])
+    low = torch.cat([high.new_zeros(1), high[:-1]])
+    draw = torch.rand(len(drawer), generator=generator).to(mass.device)
+    drawn = torch.searchsorted(total, low[drawer] + draw * (high - low)[drawer], right=True)
+    return torch.minimum(torch.maximum(drawn, starts[drawer]), ends[drawer] - 1)
 
 
 def fill_empty(
@@ -246,26 +231,20 @@ def breadth_first(
     Two proxies are adjacent if one is among the ``neighbours`` nearest of the other. Where the rest
     cannot be reached, reading goes on with the unread proxy nearest to the origin.
     """
-    distance = torch.cdist(centers, centers)
-    nearest = distance.topk(min(neighbours + 1, len(centers)), largest=False).indices
+    place = centers.cpu()
+    distance = torch.cdist(place, place)
+    nearest = distance.topk(min(neighbours + 1, len(place)), largest=False).indices
     linked = torch.zeros_like(distance, dtype=torch.bool).scatter_(1, nearest, True)
-    one, other = (linked | linked.T).nonzero(as_tuple=True)
-    near_first = distance[one, other].sort(stable=True).indices
-    near_first = near_first[
-        one[near_first].sort(stable=True).indices
-    ]  # each proxy's neighbours together, from near to far
-    links = [some.tolist() for some in other[near_first].cpu().split(torch.bincount(one).tolist())]
-    read: list[int] = []
-    seen = [False] * len(centers)
-    for start in (centers - origin).norm(dim=1).sort(stable=True).indices.tolist():
-        if not seen[start]:
-            seen[start] = True
-            queue = deque([start])
-            while queue:
-                node = queue.popleft()
-                read.append(node)
-                for next_one in links[node]:
-                    if not seen[next_one]:
-                        seen[next_one] = True
-                        queue.append(next_one)
-    return torch.tensor(read, dtype=torch.long, device=centers.device)
+    row, column = (linked | linked.T).nonzero(as_tuple=True)
+    near_first = distance[row, column].sort(stable=True).indices
+    near_first = near_first[row[near_first].sort(stable=True).indices]  # row after row
+    ends = torch.bincount(row).cumsum(0).tolist()
+    graph = csr_array((np.ones(len(row)), column[near_first].numpy(), [0, *ends]))
+
+    order, unread = [], np.ones(len(place), dtype=bool)
+    for start in (place - origin.cpu()).norm(dim=1).sort(stable=True).indices.tolist():
+        if unread[start]:
+            part = breadth_first_order(graph, start, return_predecessors=False)
+            unread[part] = False
+            order.append(torch.from_numpy(part).long())
+    return torch.cat(order).to(centers.device)

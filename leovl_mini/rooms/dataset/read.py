@@ -150,10 +150,10 @@ class RoomDataset:
         if self.pictures:
             return self.graph(name).objects
         self.check(name)
-        return self.written[name]
+        return self.symbolic_objects[name]
 
     @cached_property
-    def written(self) -> dict[str, list[Object]]:
+    def symbolic_objects(self) -> dict[str, list[Object]]:
         """The objects of rooms without pictures."""
         with (self.folder / "rooms.jsonl").open(encoding="utf-8") as lines:
             rooms = map(json.loads, lines)
@@ -172,7 +172,7 @@ class RoomDataset:
     def command(self) -> str:
         """The command that makes these rooms."""
         if not self.pictures:
-            return "leovl-mini train layouts --rooms {rooms} --out LAYOUTS".format(**self.options)
+            return "leovl-mini rooms symbolic --rooms {rooms} --out ROOMS".format(**self.options)
         command = (
             "leovl-mini rooms make --rooms {rooms} --views {views} --pairs {pairs} --out CORPUS"
         )

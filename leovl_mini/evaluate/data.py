@@ -1,0 +1,97 @@
+"""What an evaluation needs: questions, what the model is shown of their scenes, what is true."""
+
+import dataclasses
+import functools
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.samples import samples_folder
+from leovl_mini.evaluate.answers import SHORT
+from leovl_mini.model.leovl import LeoVL
+from leovl_mini.rooms.dataset import RoomDataset, is_bundled
+from leovl_mini.rooms.facts import SceneGraph
+from leovl_mini.scans.load import load_scene
+from leovl_mini.tokens.base import SceneInput
+from leovl_mini.tokens.cache import FeatureCache
+from leovl_mini.tokens.pipeline import perceive
+
+
+@dataclass
+class EvalData:
+    """Examples about scenes. ``scene_input`` gives the tokens of a scene by its name, ``graph``
+    what is true in it (None where nobody knows); ``train_examples`` are what the majority baseline
+    counts.
+    """
+
+    examples: list[Example]
+    scene_input: Callable[[str], SceneInput]
+    graph: Callable[[str], SceneGraph] | None = None
+    train_examples: list[Example] = field(default_factory=list)
+
+
+def load_eval_data(
+    source: RoomDataset | None = None,
+    features: FeatureCache | None = None,
+    split: str = "val",
+    scenes: int = 200,
+) -> EvalData:
+    """The examples of a split about the first ``scenes`` scenes that have features; without a
+    source, those about the unseen rooms that travel with the package.
+    """
+    if source is None:
+        return load_samples()
+
+    examples = [e for e in source.examples(split) if e.scene in features]
+    examples = [e for e in examples if not is_bundled(e.scene)]
+    names = sorted({e.scene for e in examples}, key=by_number)[:scenes]
+    return EvalData(
+        [e for e in examples if e.scene in names],
+        features.scene,
+        functools.cache(source.world),
+        [e for e in source.examples("train") if e.task in SHORT],
+    )
+
+
+def by_number(name: str) -> tuple[int, str]:
+    """Order of scenes in which all domains take turns: by the number in the name."""
+    number = re.search(r"_(\d+)", name)
+    return int(number[1]) if number else 0, name
+
+
+def load_samples() -> EvalData:
+    folder = samples_folder() / "features"
+    features = FeatureCache(folder)
+    areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
+    return EvalData(
+        list(load_examples(folder / "val.jsonl")),
+        features.scene,
+        lambda name: SceneGraph.from_json(
+            {"objects": features.objects[name], "areas": areas[name]}
+        ),
+        [e for e in load_examples(folder / "train.jsonl") if e.task in SHORT],
+    )
+
+
+def load_bundled_rooms(model: LeoVL) -> EvalData:
+    """The bundled rooms, perceived as ``model`` needs it when they are first asked for; no weights
+    of the package have learned from them.
+    """
+    rooms = samples_folder() / "rooms"
+
+    @functools.cache
+    def scene_input(name: str) -> SceneInput:
+        return perceive(load_scene(rooms / name), model.representation, preset=model.preset)
+
+    examples = [
+        dataclasses.replace(example, scene=folder.name)
+        for folder in sorted(rooms.iterdir())
+        for example in load_examples(folder / "examples.jsonl")
+    ]
+    return EvalData(
+        examples,
+        scene_input,
+        lambda name: SceneGraph.from_json(json.loads((rooms / name / "scene.json").read_text())),
+    )
