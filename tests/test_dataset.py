@@ -15,7 +15,7 @@ import pytest
 import torch
 from known_rooms import disagreements, quickly
 
-from leovl_mini.data.examples import Example, SceneSource
+from leovl_mini.data.examples import Example, SceneSource, save_examples
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.rooms import DOMAINS, domain_room, record
 from leovl_mini.rooms.balance import balance
@@ -131,8 +131,7 @@ def test_the_published_test_sets_are_recognised(made, tmp_path):
 
 def test_scenes_are_rendered_as_they_were_recorded(rooms):
     source: SceneSource = rooms
-    assert rooms.rooms == NAMES and set(NAMES[:4]) <= set(source.names())
-    assert source.names("train") == NAMES[:4]
+    assert source.names("train") == NAMES[:4] and set(NAMES[:4]) <= set(source.names())
     for domain in ("scannet", "multiscan", "arkitscenes"):
         name = f"{domain}_00000"
         room, got = domain_room(domain, 0), source.scene(name)
@@ -162,6 +161,14 @@ def test_edited_copies_are_derived_again(rooms):
     assert got.objects == flip.objects == rooms.graph(names[0]).objects != room.objects
     assert torch.equal(got.instances, flip.instances)
     assert [e for e in rooms.examples("pairs-train") if e.scene == names[0]] == [examples[1]]
+
+
+def test_scenes_are_listed_in_the_order_in_which_they_were_made(tmp_path):
+    names = splits.scenes_to_make(42, pictures=True)
+    names[1:1] = [f"{names[0]}-flip", f"{names[0]}-same"]
+    (tmp_path / "rooms.json").write_text(json.dumps(OPTIONS))
+    save_examples([asked(name, 0) for name in sorted(names)], tmp_path / "train.jsonl")
+    assert RoomDataset(tmp_path).names() == names
 
 
 def test_missing_splits_scenes_and_folders_are_named(made, rooms, tmp_path):
@@ -270,9 +277,9 @@ def test_the_solver_agrees_with_a_folder_and_notices_a_wrong_line(made, tmp_path
 def test_symbolic_rooms_are_apart_from_all_others(symbolic):
     names = {split: set(symbolic.names(split)) for split in ("train", "val")}
     assert names["train"].isdisjoint(names["val"])
-    assert names["train"] | names["val"] == set(symbolic.rooms) == set(symbolic.names())
-    assert len(symbolic.rooms) == 20 and len(names["val"]) == 12
-    assert symbolic.rooms[6] == "multiscan_1000001"
+    assert names["train"] | names["val"] == set(symbolic.names())
+    assert len(symbolic.names()) == 20 and len(names["val"]) == 12
+    assert symbolic.names()[6] == "multiscan_1000001"
     objects = symbolic.objects("multiscan_1000001")
     assert objects == domain_room("multiscan", 1_000_001).objects
     assert objects == symbolic.graph("multiscan_1000001").objects
@@ -293,7 +300,7 @@ def test_answers_about_symbolic_rooms_follow_from_their_objects(symbolic):
                 told.append(example)
     captions = [e for e in told if e.task == "scene captioning"]
     assert {e.task for e in told} >= {"object captioning", "planning", "dialogue"}
-    assert {e.scene for e in captions} == set(symbolic.rooms)
+    assert {e.scene for e in captions} == set(symbolic.names())
     for e in (e for e in told if e.task == "object captioning"):
         objects = [o for o in symbolic.objects(e.scene) if o.category == e.kind]
         tops = [(*o.center[:2], o.center[2] + o.size[2] / 2) for o in objects]

@@ -56,8 +56,8 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
     repeat rooms, or are few.
     """
     made = RoomDataset(corpus)
-    parsed = [parse_name(name) for name in made.rooms]
-    for name in [name for name in parsed if not name.novel][:rooms]:
+    parsed = [parse_name(name) for name in made.names()]
+    for name in [name for name in parsed if not name.novel and not name.edit][:rooms]:
         split = split_of(name.number)
         counts = count_tokens(made.scene(name.room), voxel_size)
         yield {"scene": name.room, "domain": name.domain, "split": split, **counts}

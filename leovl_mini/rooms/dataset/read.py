@@ -16,8 +16,8 @@ from PIL import Image
 
 from leovl_mini.data.examples import Example, load_examples
 from leovl_mini.data.samples import SAMPLES
-from leovl_mini.rooms.cameras import domain_room, record
-from leovl_mini.rooms.dataset.splits import NOVEL, scenes_to_make
+from leovl_mini.rooms.cameras import DOMAINS, domain_room, record
+from leovl_mini.rooms.dataset.splits import NOVEL, SYMBOLIC
 from leovl_mini.rooms.edits import EDITS, edit_pairs
 from leovl_mini.rooms.facts import SceneGraph, visible_graph
 from leovl_mini.rooms.room import Room, parse_name
@@ -87,6 +87,13 @@ def whole_graph(scene: str, views: int) -> SceneGraph:
     return SceneGraph(objects, room.areas)
 
 
+def order_made(scene: str) -> tuple:
+    """A key to sort scenes: domains take turns, edited copies follow, novel rooms come last."""
+    name = parse_name(scene)
+    edit = ("", *EDITS).index(name.edit)
+    return name.novel, name.number, list(DOMAINS).index(name.domain), edit
+
+
 class RoomDataset:
     """A folder of made rooms as a ``SceneSource``; ``options`` say how it was made.
 
@@ -114,8 +121,7 @@ class RoomDataset:
         """
         files = [self.file(split)] if split else sorted(self.folder.glob("*.jsonl"))
         asked = {e.scene for f in files if f.stem != "rooms" for e in load_examples(f)}
-        copies = ((name, *(f"{name}-{edit}" for edit in EDITS)) for name in self.rooms)
-        return [name for room in copies for name in room if name in asked]
+        return sorted(asked, key=order_made)
 
     def examples(self, split: str) -> Iterator[Example]:
         """The balanced examples of a split, such as train, val, test, pairs-train, novel,
@@ -159,14 +165,12 @@ class RoomDataset:
             rooms = map(json.loads, lines)
             return {room["name"]: [Object.from_dict(o) for o in room["objects"]] for room in rooms}
 
-    @cached_property
-    def rooms(self) -> list[str]:
-        """The names of all rooms, without edited copies."""
-        return scenes_to_make(self.options["rooms"], self.pictures)
-
     def check(self, name: str) -> None:
+        """Refuse what cannot be the name of one of these rooms, or of an edited copy."""
         parsed = parse_name(name)
-        if parsed.room not in self.rooms or parsed.edit not in ("", *EDITS):
+        number = parsed.number - (0 if self.pictures else SYMBOLIC)
+        here = 0 <= number < self.options["rooms"] and parsed.domain in DOMAINS
+        if not here or parsed.edit not in ("", *EDITS):
             raise InputError(f"{self.folder} has no scene {name!r}")
 
     def command(self) -> str:
