@@ -12,7 +12,7 @@ from leovl_mini import cli
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.model.hub import save_weights
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms import export, make_room, render
+from leovl_mini.rooms import export, make_room, record
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def command(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def small_room(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rooms") / "room_7"
-    export(render(make_room(7), 3, size=(96, 128)), folder)
+    export(record(make_room(7), "scannet", 3), folder)
     return folder
 
 

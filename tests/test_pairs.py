@@ -17,7 +17,7 @@ from solver import solve
 from leovl_mini.data.examples import Example, dumps
 from leovl_mini.rooms import edits
 from leovl_mini.rooms.dataset import RoomDataset, make_rooms
-from leovl_mini.rooms.edits import asked_elsewhere, named
+from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import RULES, SceneGraph, visible_graph
 from leovl_mini.rooms.questions import questions
 from leovl_mini.scans.scene import InputError
@@ -31,7 +31,7 @@ from leovl_mini.train.pairs import (
     make_pairs,
     refuted,
     save_pairs,
-    worlds,
+    visible_graphs,
 )
 
 # -- rooms with questions, and what the solver makes of them ---------------------------------------
@@ -274,9 +274,9 @@ def test_names_fit_categories_with_or_without_their_colour():
     item = next(o for o in world.objects if "colour" in o.attributes)
     colour = item.attributes["colour"]
     assert (
-        named(world, item.category)
-        and named(world, f"{colour} {item.category}")
-        and not named(world, f"golden {item.category}")
+        world.has(item.category)
+        and world.has(f"{colour} {item.category}")
+        and not world.has(f"golden {item.category}")
     )
 
 
@@ -398,8 +398,8 @@ def test_pairs_are_read_as_they_were_written(tmp_path):
 def test_worlds_are_what_the_frames_show(tmp_path):
     make_rooms(tmp_path / "corpus", rooms=1, views=2, workers=1, pairs=0.0, quiet=True)
     corpus = RoomDataset(tmp_path / "corpus")
-    name = sorted(corpus.shard_of)[0]
-    shown, world = visible_graph(corpus.scene(name), corpus.areas(name)), worlds(corpus)
+    name = corpus.names()[0]
+    shown, world = visible_graph(corpus.scene(name), corpus.graph(name).areas), visible_graphs(corpus)
     assert (
         world(name).clear == shown.clear
         and world(name).objects == shown.objects
