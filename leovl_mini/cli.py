@@ -1,324 +1,249 @@
-"""The command line: ``leovl-mini scene``, ``ask``, ``rooms``, ``course``."""
+"""The command line. A command's options are the fields of its dataclass in config/, read by tyro;
+what it does is imported when it runs, so that --help answers in a moment.
+"""
 
 import sys
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
-import typer
+import tyro
 from rich.console import Console
 
-from leovl_mini.cli_rivals import train_app
-from leovl_mini.cli_rooms import rooms_app
-from leovl_mini.cli_train import Device, Preset, Tokens
-from leovl_mini.data.files import WeightsMissing
-from leovl_mini.scans.scene import InputError
+from leovl_mini import config as c
 
-app = typer.Typer(
-    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
-
-
-app.add_typer(rooms_app, name="rooms")
-
-
-app.add_typer(train_app, name="train")
+# The options of each command, and the function that takes them. What it returns is printed: lines,
+# tables as (title, rows), and of a run of training its figures.
+COMMANDS: dict[str, tuple[type, str]] = {
+    "scene": (c.SceneConfig, "leovl_mini.cli:scene"),
+    "ask": (c.AskConfig, "leovl_mini.cli:ask"),
+    "rooms make": (c.RoomsConfig, "leovl_mini.cli:rooms_make"),
+    "rooms symbolic": (c.SymbolicRoomsConfig, "leovl_mini.cli:rooms_symbolic"),
+    "rooms table": (c.RoomTableConfig, "leovl_mini.show.report:rooms_tables"),
+    "rooms export": (c.ExportConfig, "leovl_mini.cli:rooms_export"),
+    "rooms samples": (c.SamplesConfig, "leovl_mini.cli:rooms_samples"),
+    "train features": (c.FeaturesConfig, "leovl_mini.cli:train_features"),
+    "train sample": (c.FeatureSampleConfig, "leovl_mini.cli:train_sample"),
+    "train tokenizer": (c.TokenizerConfig, "leovl_mini.cli:train_tokenizer"),
+    "train symbolic": (c.SymbolicConfig, "leovl_mini.train.curriculum:symbolic"),
+    "train tune": (c.TuneConfig, "leovl_mini.train.curriculum:tune"),
+    "train prefer": (c.PostTrainConfig, "leovl_mini.train.post_train:prefer"),
+    "train card": (c.CardConfig, "leovl_mini.show.cards:make_card"),
+    "evaluate": (c.EvaluateConfig, "leovl_mini.show.report:evaluate_weights"),
+    "reproduce post-training": (
+        c.ComparisonConfig,
+        "leovl_mini.experiments.post_training:reproduce",
+    ),
+    "reproduce height": (c.HeightConfig, "leovl_mini.experiments.height:reproduce"),
+    "reproduce tokens": (c.TokenCountsConfig, "leovl_mini.experiments.token_counts:reproduce"),
+    "reproduce growth": (c.GrowthConfig, "leovl_mini.experiments.growth:reproduce"),
+    "course": (c.CourseConfig, "leovl_mini.show.course:make_course"),
+    "bench": (c.BenchConfig, "leovl_mini.cli:bench"),
+}
 
 
 console = Console()
 
 
-ScenePath = Annotated[
-    Path | None,
-    typer.Argument(help="Folder of a capture; without it, a bundled room.", show_default=False),
-]
-
-
-Frames = Annotated[int, typer.Option(min=1, help="Use at most this many frames.")]
-
-
-Choose = Annotated[
-    Literal["spread", "overlap"],
-    typer.Option(help="Frames evenly along the path, or by greedy view coverage."),
-]
-
-
-Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
-
-
-Up = Annotated[
-    Axis | None,
-    typer.Option(help="The world's up axis; by default read from the layout or estimated."),
-]
-
-
-@app.command()
-def scene(
-    path: ScenePath = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder for points.ply, overview.png and scene.html.")
-    ] = Path("output/scene"),
-    max_frames: Frames = 40,
-    choose: Choose = "spread",
-    up: Up = None,
-    preset: Preset = "nano",
-    tokens: Tokens = "grid",
-    device: Device = "auto",
-) -> None:
-    """Turn a capture into points, voxels and grid tokens; print a table and write pictures of every
-    stage.
-    """
-    from leovl_mini.data.files import atomic_write
-    from leovl_mini.show.plots import overview
-    from leovl_mini.show.report import scene_table, write_points
-    from leovl_mini.show.viewer import figure
-    from leovl_mini.tokens.pipeline import Clock
-
-    with atomic_write(
-        out
-    ) as partial:  # first, so that an unwritable place is found before the work is done
-        loaded, stages, _ = run_stages(path, max_frames, choose, up, preset, tokens, device)
-        clock = Clock()
-        written = clock.measure("points.ply", write_points, loaded, partial / "points.ply")
-        clock.measure(
-            "overview.png",
-            lambda: overview(loaded, stages).savefig(partial / "overview.png", dpi=110),
-        )
-        page = figure(loaded, stages, max_points=60_000)
-        clock.measure("scene.html", page.write_html, partial / "scene.html", include_plotlyjs=True)
-        stages.seconds.update(clock.seconds)
-    console.print(scene_table(loaded, stages, written))
-    for name in ("points.ply", "overview.png", "scene.html"):
-        console.print(f"  {out / name}", soft_wrap=True, highlight=False)
-
-
-@app.command()
-def ask(
-    path: ScenePath = None,
-    question: Annotated[
-        str, typer.Argument(help="What you want to know about the room.")
-    ] = "Is there a table?",
-    max_frames: Frames = 40,
-    choose: Choose = "spread",
-    up: Up = None,
-    preset: Preset = "nano",
-    tokens: Tokens = "grid",
-    device: Device = "auto",
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Your trained weights; their preset and representation count."),
-    ] = None,
-    talk: Annotated[
-        bool, typer.Option("--talk", help="Then go on, a question a line; an empty line ends.")
-    ] = False,
-) -> None:
-    """Put a question to the language model, with the scene's tokens in front of it."""
-    loaded, stages, model = run_stages(
-        path, max_frames, choose, up, preset, tokens, device, weights
-    )
-    console.print(
-        f"{loaded.name}: {len(loaded)} frames, {len(stages.tokens)} scene tokens, preset {model.preset}"
-    )
-    from leovl_mini.model.ask import ask as put
-
-    while question:
-        start = time.perf_counter()
-        answer = put(stages, question, model)
-        console.print(f"Q: {question}", markup=False, soft_wrap=True)
-        console.print(
-            f"A: {answer}  ({time.perf_counter() - start:.1f} s)", markup=False, soft_wrap=True
-        )
-        question = next(sys.stdin, "").strip() if talk else ""
-    if not answer.trained:
-        console.print(
-            "The bridge from scene to language is untrained: the answer does not look at the room yet.",
-            style="yellow",
-        )
-
-
-@app.command()
-def bench(
-    seconds: Annotated[
-        float, typer.Option(min=0.1, help="Time for each row; the median of its calls counts.")
-    ] = 2.0,
-    growth: Annotated[
-        Path | None,
-        typer.Option(
-            help="Instead, measure growth with frames and budgets; write it to this JSON file."
-        ),
-    ] = None,
-) -> None:
-    """Time the stages on this machine; exit with 1 where an aim is missed."""
-    if growth:
-        from leovl_mini.experiments.growth import write_growth
-
-        for row in write_growth(growth):
-            console.print("  ".join(str(value) for value in row.values()))
-        return
-    from leovl_mini.experiments.speed import run_bench
-    from leovl_mini.show.report import table
-
-    rows, missed = run_bench(seconds)
-    console.print(table("median of a call after warm-up", rows))
-    for name in missed:
-        console.print(f"missed: {name}", style="red")
-    if missed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def evaluate(
-    weights: Annotated[
-        Path | None, typer.Argument(help="Trained weights; without them, the ones of the package.")
-    ] = None,
-    corpus: Annotated[
-        Path | None,
-        typer.Option(help="A corpus; without one, the eight unseen rooms of the package."),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="The corpus's features, made by leovl-mini train features.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which examples; keep test for the end.")] = "val",
-    rooms: Annotated[int, typer.Option(min=1, help="At most so many rooms.")] = 200,
-    blind: Annotated[
-        Path | None,
-        typer.Option(help="Weights of leovl-mini train tune --blind, as another control."),
-    ] = None,
-    texts: Annotated[
-        int,
-        typer.Option(min=0, help="Also score the captions, plans and dialogues of so many rooms."),
-    ] = 0,
-    write: Annotated[
-        Path | None, typer.Option(help="Also write all scores with intervals to this JSON file.")
-    ] = None,
-) -> None:
-    """Score short answers per kind, beside controls: no scene, the wrong scene, features on wrong
-    places, no features.
-    """
-    from leovl_mini.data.files import hardware
-    from leovl_mini.evaluate.data import load_eval_data
-    from leovl_mini.evaluate.run import as_rows, evaluate_texts, write_results
-    from leovl_mini.evaluate.run import evaluate as score
-    from leovl_mini.model.hub import find
-    from leovl_mini.model.leovl import LeoVL
-    from leovl_mini.rooms.cameras import DOMAINS
-    from leovl_mini.rooms.dataset import RoomDataset
-    from leovl_mini.show.report import table
-    from leovl_mini.tokens.cache import FeatureCache
-
-    file, start = find(weights or "nano"), time.perf_counter()
-    model = LeoVL.from_pretrained(file)
-    made = [RoomDataset(corpus), FeatureCache(cache or corpus)] if corpus else [None, None]
-    data = load_eval_data(*made, split, rooms)
-    twin = LeoVL.from_pretrained(blind) if blind else None
-    results = score(model, data, question_only=twin, quiet=False)
-    names = list(dict.fromkeys(e.scene for e in data.examples))
-    where = split if corpus else "the package's unseen rooms"
-    about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
-    seconds = time.perf_counter() - start
-    console.print(f"{file.name} on {where}: {len(names)} rooms, {seconds:.0f} s; percent right")
-    console.print(
-        table(
-            "With its scene, and controls",
-            as_rows({k: r for k, r in results.items() if k not in DOMAINS}),
-        )
-    )
-    console.print(
-        table("By domain", as_rows({k: r for k, r in results.items() if k in ("scene", *DOMAINS)}))
-    )
-    if texts:
-        results["texts"] = evaluate_texts(model, data, names[:texts], quiet=False)
-        rows = [[task, *row.values()] for task, row in results["texts"].items()]
-        console.print(table("Texts", [["task", *next(iter(results["texts"].values()))], *rows]))
-    if write:
-        write_results(write, {**about, "hardware": hardware()}, results)
-
-
-@app.command()
-def course(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the executed notebooks and HTML pages.")
-    ] = Path("output/course"),
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Instead, renew the outputs inside notebooks/ itself.")
-    ] = False,
-    notebooks: Annotated[Path, typer.Option(help="The folder of the notebooks.")] = Path(
-        "notebooks"
-    ),
-) -> None:
-    """Execute all notebooks in quick mode and write them as HTML pages."""
-    from leovl_mini.show.course import refresh_outputs, run_course
-
-    if refresh:
-        refresh_outputs(notebooks)
-    else:
-        console.print(f"open {run_course(notebooks, out)}", soft_wrap=True)
-
-
-def run_stages(
-    path: Path | None,
-    max_frames: int,
-    choose: str,
-    up: str | None,
-    preset: str,
-    tokens: str,
-    device: str,
-    weights: Path | None = None,
-):
-    """Load a scene, run every stage on it: (scene, stages, model). Warnings on the way are printed
-    as plain lines.
-    """
-    from leovl_mini.config import get_preset, pick_device
-    from leovl_mini.data.samples import sample_room
-    from leovl_mini.model.ask import load_model
-    from leovl_mini.perception.encoders import load_encoder
-    from leovl_mini.scans.load import load_scene
-    from leovl_mini.tokens.pipeline import Clock, perceive
-
-    try:
-        target = pick_device(device)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--device") from None
-    trained = load_model(str(weights), device=target) if weights else None
-    settings = get_preset(trained.preset if trained else preset)
-    clock = Clock()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        loaded = clock.measure(
-            "load", load_scene, path or sample_room(), max_frames, choose, up
-        ).to(target)
-        encoder = load_encoder(settings["encoder"], settings["longest_side"], target)
-        model = trained or clock.measure(
-            "models", load_model, preset, tokens, encoder.channels, target
-        )
-        stages = perceive(loaded, model.representation, encoder)
-    loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
-    stages.seconds = {**clock.seconds, **stages.seconds}
-    return loaded, stages, model
+# -- from words to a function, and from its result to the screen -----------------------------------
 
 
 def main() -> None:
     """Expected failures become one sentence and exit code 2; anything else is a bug and keeps its
     traceback.
     """
+    name, config = parse(sys.argv[1:])
+    module, function = COMMANDS[name][1].split(":")
+    start = time.perf_counter()
     try:
-        app(standalone_mode=True)
-    except (
-        InputError,
-        WeightsMissing,
-        FileNotFoundError,
-        FileExistsError,
-        NotADirectoryError,
-        PermissionError,
-    ) as error:
+        report(getattr(import_module(module), function)(config))
+        out = getattr(config, "out", None)
+        if out and out.exists():
+            minutes = (time.perf_counter() - start) / 60
+            report(f"{out}: {megabytes(out):.1f} MB, {minutes:.1f} minutes")
+    except expected_errors() as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}; choose a place that can be written"
-        Console(stderr=True).print(
-            f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False
+        fail(text)
+
+
+def parse(words: list[str]) -> tuple[str, Any]:
+    """The command that the words begin with, and its options. Exits after --help, and where the
+    words are wrong.
+    """
+    for name in (" ".join(words[:2]), " ".join(words[:1])):
+        if name in COMMANDS:
+            rest, program = words[len(name.split()) :], f"leovl-mini {name}"
+            marks = (tyro.conf.PositionalMetavarFromFieldName,)
+            return name, tyro.cli(COMMANDS[name][0], prog=program, args=rest, config=marks)
+    group = [word for word in words if word not in ("-h", "--help")]
+    known = [name for name in COMMANDS if name.split()[: len(group)] == group]
+    if not known:
+        fail(f"there is no command {' '.join(group)!r}; say leovl-mini --help")
+    report("usage: leovl-mini COMMAND [OPTIONS], and leovl-mini COMMAND --help", "")
+    for name in known:
+        report(f"  {name:24} {' '.join(COMMANDS[name][0].__doc__.split())}")
+    sys.exit(0)
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    from leovl_mini.data.files import WeightsMissing
+    from leovl_mini.scans.scene import InputError
+
+    files = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+    return (InputError, WeightsMissing, *files)
+
+
+def fail(text: str) -> None:
+    stderr = Console(stderr=True)
+    stderr.print(f"error: {text}", style="red", soft_wrap=True, markup=False, highlight=False)
+    sys.exit(2)
+
+
+def report(*results: Any) -> None:
+    """Print what a command returns."""
+    for result in results:
+        if isinstance(result, list):
+            report(*result)
+        elif isinstance(result, tuple):
+            console.print(import_module("leovl_mini.show.report").table(*result))
+        elif isinstance(result, dict):
+            figures = ("steps", "loss", "minutes")
+            report(", ".join(f"{name} {result[name]}" for name in figures if name in result))
+        elif result is not None:
+            console.print(result, soft_wrap=True, markup=False, highlight=False)
+
+
+def megabytes(path: Path) -> float:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+# -- commands that are a few lines -----------------------------------------------------------------
+
+
+def perceive_scene(config: c.SceneConfig | c.AskConfig, tokens: Any, preset: str) -> tuple:
+    """(scene, what perception makes of it). Warnings on the way become notes of the scene."""
+    from leovl_mini.data.samples import sample_room
+    from leovl_mini.scans.load import load_scene
+    from leovl_mini.tokens.pipeline import Clock, perceive
+
+    clock = Clock()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        path = config.path or sample_room()
+        found = clock.measure("load", load_scene, path, config.max_frames, config.choose, config.up)
+        found = found.to(c.pick_device(config.device))
+        seen = perceive(found, tokens, preset=preset)
+    found.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
+    seen.seconds = {**clock.seconds, **seen.seconds}
+    return found, seen
+
+
+def scene(config: c.SceneConfig) -> list:
+    from leovl_mini.data.files import atomic_write
+    from leovl_mini.show.plots import overview
+    from leovl_mini.show.report import scene_table, write_points
+    from leovl_mini.show.viewer import figure
+
+    with atomic_write(config.out) as partial:  # first: is it a place that can be written?
+        found, seen = perceive_scene(config, config.tokens, config.preset)
+        written = write_points(found, partial / "points.ply")
+        overview(found, seen).savefig(partial / "overview.png", dpi=110)
+        page = figure(found, seen, max_points=60_000)
+        page.write_html(partial / "scene.html", include_plotlyjs=True)
+    files = [f"  {config.out / name}" for name in ("points.ply", "overview.png", "scene.html")]
+    return [scene_table(found, seen, written), *files]
+
+
+def ask(config: c.AskConfig) -> str | None:
+    from leovl_mini.model.ask import ask, load_model
+    from leovl_mini.tokens.pipeline import cached_encoder
+
+    device, preset = c.pick_device(config.device), c.get_preset(config.preset)
+    if config.weights:
+        model = load_model(str(config.weights), device=device)
+    else:
+        encoder = cached_encoder(preset.encoder, preset.longest_side, device)
+        model = load_model(config.preset, config.tokens, encoder.channels, device)
+    found, seen = perceive_scene(config, model.representation, model.preset)
+    report(f"{found.name}: {len(found)} frames, {len(seen)} scene tokens, preset {model.preset}")
+    question = config.question
+    while question:
+        start = time.perf_counter()
+        answer = ask(seen, question, model)
+        report(f"Q: {question}", f"A: {answer}  ({time.perf_counter() - start:.1f} s)")
+        question = next(sys.stdin, "").strip() if config.talk else ""
+    if not model.trained:
+        return (
+            "The bridge from scene to language is untrained: the answer does not look at the room."
         )
-        sys.exit(2)
+
+
+def rooms_make(config: c.RoomsConfig) -> str | None:
+    from leovl_mini.rooms.dataset import has_published_test_sets, make_rooms
+
+    make_rooms(config.out, config.rooms, config.views, config.workers, config.pairs)
+    same = has_published_test_sets(config.out)
+    if same is not None:
+        return f"its test sets {'are' if same else 'differ from'} the published ones"
+
+
+def rooms_symbolic(config: c.SymbolicRoomsConfig) -> None:
+    from leovl_mini.rooms.symbolic import make_symbolic_rooms
+
+    make_symbolic_rooms(config.out, config.rooms, config.workers)
+
+
+def rooms_export(config: c.ExportConfig) -> str:
+    from leovl_mini.rooms.cameras import domain_room, record
+    from leovl_mini.rooms.export import export
+
+    room, name = domain_room(config.domain, config.number), f"{config.domain}_{config.number}"
+    export(record(room, config.domain, config.views, name), config.out, config.format)
+    return f"{config.views} frames, {len(room.objects)} objects"
+
+
+def rooms_samples(config: c.SamplesConfig) -> None:
+    from leovl_mini.rooms.export import export_samples
+
+    export_samples(config.out)
+
+
+def train_features(config: c.FeaturesConfig) -> None:
+    from leovl_mini.rooms.dataset import RoomDataset
+    from leovl_mini.tokens.cache import make_features
+
+    device = c.pick_device(config.device)
+    rooms = RoomDataset(config.corpus)
+    make_features(config.out, rooms, config.preset, config.tokens, device=device)
+
+
+def train_sample(config: c.FeatureSampleConfig) -> None:
+    from leovl_mini.rooms.dataset import RoomDataset
+    from leovl_mini.tokens.cache import FeatureCache, export_sample
+
+    rooms, cache = RoomDataset(config.corpus), FeatureCache(config.cache)
+    export_sample(config.out, rooms, cache, config.train, config.val)
+
+
+def train_tokenizer(config: c.TokenizerConfig) -> None:
+    from leovl_mini.model import nano
+    from leovl_mini.model.prompts import plain_texts
+    from leovl_mini.rooms.dataset import RoomDataset
+
+    nano.train_tokenizer(plain_texts(RoomDataset(config.corpus).examples("train")), config.out)
+
+
+def bench(config: c.BenchConfig) -> None:
+    from leovl_mini.experiments.speed import run_bench
+
+    rows, missed = run_bench(config.seconds)
+    report(("median of a call after warm-up", rows), [f"missed: {name}" for name in missed])
+    sys.exit(1 if missed else 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 tests that use them skip.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def tiny(tmp_path_factory):
     save_llama(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(
-            PRESETS, "tiny", PRESETS["smol"] | {"language": str(folder), "prompt": "plain"}
+            PRESETS,
+            "tiny",
+            dataclasses.replace(PRESETS["smol"], **{"language": str(folder), "prompt": "plain"}),
         )
         yield folder

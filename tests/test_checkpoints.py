@@ -1,5 +1,6 @@
 """Weights on disk: what comes back is what was saved, and what does not fit is refused."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def test_weights_come_back_in_half_the_bytes(model, file):
     assert file.stat().st_size < 2.1 * sum(p.numel() for p in model.parameters())
     assert notes(file) == {"command": "by hand", "steps": "0"}
     scene = random_tokens(5, 8)
-    assert loaded.generate(scene, ["Where?"], 4) == LeoVL.from_pretrained(file).answers(scene, ["Where?"], 4)
+    assert loaded.generate(scene, ["Where?"], 4) == LeoVL.from_pretrained(file).answers(
+        scene, ["Where?"], 4
+    )
 
 
 def test_weights_remember_the_width_of_their_projector(model, tmp_path):
@@ -61,7 +64,9 @@ def test_weights_remember_the_width_of_their_projector(model, tmp_path):
             inner,
         )
     assert len(model.projector[1].weight) == 512
-    assert len(LeoVL.from_pretrained(shipped("nano-d1")).projector[1].weight) == 256  # of an earlier version
+    assert (
+        len(LeoVL.from_pretrained(shipped("nano-d1")).projector[1].weight) == 256
+    )  # of an earlier version
 
 
 def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
@@ -82,7 +87,9 @@ def test_older_weights_of_nano_hear_no_echo(model, file, tmp_path):
         restore(tmp_path / "run.safetensors", begun, [torch.optim.AdamW(begun.parameters())])
     assert begun.token_shift is not None
     restore(tmp_path / "older.safetensors", begun)
-    assert begun.token_shift is None and not any("echo" in name for name, _ in begun.named_parameters())
+    assert begun.token_shift is None and not any(
+        "echo" in name for name, _ in begun.named_parameters()
+    )
     assert_close(
         begun.embed_words(torch.tensor([5, 6]), {}),
         begun.language.get_input_embeddings().weight[5:7],
@@ -106,8 +113,7 @@ def test_training_can_start_from_a_checkpoint_or_from_finished_weights(model, fi
 def test_another_tokenizer_or_other_settings_are_refused(file, monkeypatch):
     with pytest.raises(InputError, match="trained with another tokenizer"):
         LeoVL.from_pretrained(rewritten(file, tokenizer="0" * 64))
-    grid = {"grid": {"voxel_size": 0.5, "budget": 750}}
-    monkeypatch.setitem(PRESETS, "nano", PRESETS["nano"] | {"tokens": grid})
+    monkeypatch.setitem(PRESETS, "nano", dataclasses.replace(PRESETS["nano"], voxel_size=0.5))
     with pytest.raises(InputError, match="another token settings, tokenizer"):
         LeoVL.from_pretrained(file)
 

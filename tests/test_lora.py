@@ -162,7 +162,7 @@ def test_another_rank_or_language_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="another lora base"):
         LeoVL.from_pretrained(rewritten(file, lora_base="smollm2-360m"))
     with pytest.raises(InputError, match="tensors differ"):
-        LeoVL.from_pretrained(rewritten(file, lora_base=PRESETS["tiny"]["language"], lora="8"))
+        LeoVL.from_pretrained(rewritten(file, lora_base=PRESETS["tiny"].language, lora="8"))
 
 
 @pytest.mark.parametrize("merged, preset", [(True, "tiny"), (False, "nano")])

@@ -1,5 +1,6 @@
 """Prompts, language models, and the bridge between scene tokens and words."""
 
+import dataclasses
 import socket
 import sys
 from pathlib import Path
@@ -269,7 +270,9 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_random_state_alone(
 @pytest.mark.parametrize("which", ["nano", "smol"])
 def test_scene_tokens_start_as_loud_as_words(which, request):
     model = LeoVL("nano", channels=8) if which == "nano" else request.getfixturevalue("smol")
-    scene = model.scene_scale * model.projector(model.representation(random_patches(200, 8)).features)
+    scene = model.scene_scale * model.projector(
+        model.representation(random_patches(200, 8)).features
+    )
     assert 1 / 1.5 < loudness(scene) / loudness(model.language.get_input_embeddings().weight) < 1.5
 
 
@@ -376,7 +379,9 @@ def test_a_local_folder_is_loaded_without_the_network(tiny_folder, monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_local_folder_in_any_precision_can_be_asked(tiny_folder, monkeypatch, dtype):
     tiny_llama().to(dtype).save_pretrained(tiny_folder)
-    monkeypatch.setitem(PRESETS, "local", PRESETS["nano"] | {"language": str(tiny_folder)})
+    monkeypatch.setitem(
+        PRESETS, "local", dataclasses.replace(PRESETS["nano"], **{"language": str(tiny_folder)})
+    )
     assert isinstance(LeoVL("local", channels=8).generate(random_tokens(5, 8), "Why?", 3), Answer)
 
 

@@ -3,6 +3,7 @@ what it should be.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import torch
 from figure_check import faults
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from leovl_mini import LeoVL, load_scene, perceive
+from leovl_mini.data.examples import load_examples
 from leovl_mini.data.samples import sample_room
-from leovl_mini.perception.encoders import load_encoder
-from leovl_mini.perception.lift import Patches, lift
+from leovl_mini.perception.lift import Patches
 from leovl_mini.rooms import domain_room, record
 from leovl_mini.rooms.room import corners
-from leovl_mini.scans import load_scene
 from leovl_mini.scans.scene import Object, Scene
+from leovl_mini.show import pipeline
 from leovl_mini.show.objects import (
     GREY,
     box_corners,
@@ -26,16 +29,16 @@ from leovl_mini.show.objects import (
     object_legend,
     object_styles,
     object_view,
-    path_view,
     report_bars,
     scene_graph,
     show_segments,
-    spokes,
 )
-from leovl_mini.show.viewer import figure, made_of
-from leovl_mini.tokens import CondensedGrid, ObjectTokens, Proxies, SceneTokens
+from leovl_mini.show.plots import feature_colours, overview
+from leovl_mini.show.report import question_table
+from leovl_mini.show.viewer import describe_tokens, figure, write_page
+from leovl_mini.tokens import ObjectTokens, Proxies, SceneTokens
+from leovl_mini.tokens.base import SceneInput
 from leovl_mini.tokens.inspect import object_report
-from leovl_mini.tokens.pipeline import Stages, run
 
 
 @pytest.fixture(scope="module", params=["multiscan", "rscan"])
@@ -137,7 +140,11 @@ def test_objects_from_above_are_drawn_in_place_below_the_cut_and_ringed_by_name(
     assert drawn == [[(3, 3)], [(0, 0), (1, 2), (2, 1)]] and [
         text.get_text() for text in axes.texts
     ] == ["table 2"]
-    assert [text.get_text() for text in page.legends[0].get_texts()] == ["chair", "table", "room"]
+    assert [text.get_text() for text in page.legends[0].get_texts()] == [
+        "chair",
+        "table",
+        "background",
+    ]
 
 
 def test_segments_take_the_colour_of_the_object_they_show_most():
@@ -153,15 +160,6 @@ def test_segments_take_the_colour_of_the_object_they_show_most():
         and np.allclose(image[5:], whole[5:])
         and not image[3:5].any()
     )
-
-
-def test_spokes_lead_to_the_means_and_paths_from_first_to_last():
-    first, second = Figure().subplots(1, 2)
-    points = torch.tensor([[0.0, 0, 0], [2, 0, 0], [5, 5, 1]])
-    spokes(first, points, torch.tensor([0, 0, 1]))
-    ends = np.array([path.vertices for path in first.collections[0].get_paths()])
-    assert ends.tolist() == [[[0, 0], [1, 0]], [[2, 0], [1, 0]], [[5, 5], [5, 5]]]
-    assert path_view(second, points).get_offsets().tolist() == [[0, 0], [2, 0], [5, 5]]
 
 
 def test_report_bars_mark_lost_objects():
@@ -194,63 +192,111 @@ def test_hovering_lists_counts_frames_and_patches():
     source = torch.tensor([[0, 3, 4], [1, 5, 6], [1, 5, 7], [1, 6, 6], [0, 9, 9], [1, 7, 7]])
     patches = Patches(torch.zeros(6, 2), torch.zeros(6, 3), source, 0)
     tokens = SceneTokens(torch.zeros(3, 2), torch.zeros(3, 3), torch.tensor([2, 0, 2, 2, -1, 2]))
-    words = made_of(tokens, patches, ["a", "b"], listed=3)
+    words = describe_tokens(tokens, patches, ["a", "b"], listed=3)
     assert words[0] == "1 patches: frame b (1)<br>b:5,6"
     assert words[1].startswith("0 patches")
     assert words[2] == "4 patches: frame b (3), a (1)<br>a:3,4 b:5,7 b:6,6 ..."
 
 
 @pytest.fixture(scope="module")
-def bundled() -> tuple[Scene, Stages, dict[str, SceneTokens]]:
+def bundled() -> tuple[Scene, SceneInput, dict[str, SceneTokens]]:
     """The bundled room with everything that notebook 05 shows."""
-    scene, encoder = load_scene(sample_room()), load_encoder()
-    stages = run(scene, encoder, CondensedGrid(encoder.channels))
-    patches = lift(
-        stages.features, scene.depth, scene.intrinsics, scene.camera_to_world, masks=scene.instances
-    )
-    proxies, objects = (
-        Proxies(encoder.channels, budget=len(stages.tokens)),
-        ObjectTokens(encoder.channels),
-    )
-    with torch.no_grad():
-        return scene, stages, {"proxies": proxies(patches), "objects": objects(patches)}
+    scene = load_scene(sample_room())
+    scene_input = perceive(scene)
+    proxies, objects = Proxies(budget=len(scene_input)), ObjectTokens()
+    more = {"proxies": proxies(scene_input.patches), "objects": objects(scene_input.patches)}
+    return scene, scene_input, more
 
 
 def test_the_bundled_room_with_all_layers_stays_below_600_kilobytes(bundled):
-    scene, stages, more = bundled
-    page = figure(scene, stages, boxes=True, more=more)
-    assert len(page.to_json()) <= 600_000
+    scene, scene_input, more = bundled
+    page = figure(scene, scene_input, boxes=True, more=more)
+    assert len(page.to_json()) <= 600_000 and page.layout.height == 560  # in a notebook
     names = ["points", "cameras", "voxels", "grid tokens", "proxies", "objects", "object boxes"]
     assert [trace.name for trace in page.data] == names
     sizes = dict(zip(names, (len(trace.x) for trace in page.data), strict=True))
-    assert sizes["grid tokens"] == sizes["proxies"] == len(stages.tokens) and sizes[
-        "objects"
-    ] == len(scene.objects)
+    assert sizes["grid tokens"] == sizes["proxies"] == len(scene_input)
+    assert sizes["objects"] == len(scene.objects)
 
 
 def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled):
-    scene, stages, more = bundled
-    layer = figure(scene, stages, more=more).data[4]
-    centers = {
-        tuple(s): c
-        for s, c in zip(stages.patches.source.tolist(), stages.patches.centers, strict=True)
-    }
+    scene, scene_input, more = bundled
+    layer = figure(scene, scene_input, more=more).data[4]
+    patches, frames = scene_input.patches, scene.frame_names
+    places = map(tuple, patches.source.tolist())
+    centers = dict(zip(places, patches.centers, strict=True))
     for place, text in zip(np.stack([layer.x, layer.y, layer.z], 1), layer.text, strict=True):
         head, cells = text.split("<br>")
-        listed = [cell.replace(":", ",").split(",") for cell in cells.removesuffix(" ...").split()]
-        found = torch.stack(
-            [
-                centers[scene.frame_names.index(v), int(row), int(column)]
-                for v, row, column in listed
-            ]
-        )
+        cells = [re.split("[:,]", cell) for cell in cells.removesuffix(" ...").split()]
+        found = torch.stack([centers[frames.index(v), int(r), int(c)] for v, r, c in cells])
         assert len(found) == min(4, int(head.split()[0]))
         assert (found - torch.from_numpy(place)).norm(dim=1).max() < 2
 
 
 def test_tokens_left_out_of_a_layer_leave_the_figure_whole(bundled):
-    scene, stages, more = bundled
+    scene, scene_input, more = bundled
     none = dataclasses.replace(more["objects"], source=torch.full_like(more["objects"].source, -1))
-    assert set(figure(scene, stages, more={"objects": none}).data[4].text) == {
-        "0 patches: frame <br>"
-    }
+    layer = figure(scene, scene_input, more={"objects": none}).data[4]
+    assert set(layer.text) == {"0 patches: frame <br>"}
+
+
+def test_a_page_of_its_own_fills_the_window_and_needs_no_network(bundled, tmp_path):
+    shown = figure(bundled[0], bundled[1], max_points=100)
+    write_page(shown, tmp_path / "scene.html")
+    page = (tmp_path / "scene.html").read_text()
+    assert "height:100vh" in page and '"height":560' not in page and shown.layout.height == 560
+    assert "height: innerHeight" in page and 'src="http' not in page
+
+
+# -- pages and tables ------------------------------------------------------------------------------
+
+
+def test_one_reference_gives_one_colour_to_one_feature():
+    random = torch.Generator().manual_seed(0)
+    reference = torch.randn(50, 8, generator=random)
+    assert torch.equal(feature_colours(reference[:7], reference), feature_colours(reference)[:7])
+    assert feature_colours(reference[:2]).eq(0.5).all()  # too few to have three directions
+
+
+@pytest.mark.parametrize("kind", ["grid", "proxies"])
+def test_the_overview_is_readable_at_1024_pixels(bundled, kind):
+    scene, scene_input, more = bundled
+    if kind == "proxies":
+        scene_input = dataclasses.replace(scene_input, tokens=more["proxies"], kind="proxies")
+    page = overview(scene, scene_input)
+    check_page(page)
+    names = [axes.get_title() for axes in page.axes]
+    assert names[0] == "frame 000" and any(f"{kind} tokens" in name for name in names)
+
+
+def test_the_picture_of_the_pipeline_is_readable_and_small(tmp_path):
+    page = pipeline.pipeline_picture(sample_room())
+    check_page(page)
+    words = " ".join(text.get_text() for text in page.texts)
+    shapes = ("V = 8", "192 × 256", "30 × 40", "C = 152", "P = 9,456", "M = 1,354", "K = 366")
+    assert all(shape in words for shape in shapes)
+    pipeline.write_small(page, tmp_path / "pipeline.png")
+    assert (tmp_path / "pipeline.png").stat().st_size <= 300_000
+
+
+def check_page(page: Figure) -> None:
+    """Not blank, every axis with its label, letters of 10 points at a width of 1,024 pixels."""
+    canvas = FigureCanvasAgg(page)
+    canvas.draw()
+    assert not faults(canvas)
+    scale = 1024 / 96 / page.get_figwidth()  # a browser's point is 96/72 pixels
+    texts = [t for t in page.findobj(Text) if t.get_text().strip() and t.get_visible()]
+    assert min(t.get_fontsize() for t in texts) * scale >= 10
+
+
+def test_questions_stand_beside_truth_and_the_same_model_without_the_scene(bundled):
+    scene, scene_input, _ = bundled
+    examples = list(load_examples(sample_room() / "examples.jsonl"))
+    made, counted = question_table(LeoVL.from_pretrained("nano"), scene_input.tokens, examples)
+    columns = {str(c.header): list(c.cells) for c in made.columns}
+    assert len(set(columns["kind"])) == 8 and columns["truth"][0] == examples[0].answers[0]
+    right = [sum("(wrong)" not in a for a in columns[c]) for c in ("answer", "without the scene")]
+    assert counted.startswith(f"Right are {right[0]} of 8, without the scene {right[1]}. ")
+    assert right[0] > right[1]
+    for truth, answer in zip(columns["truth"], columns["answer"], strict=True):
+        assert answer == truth or "(wrong)" in answer

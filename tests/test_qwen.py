@@ -36,7 +36,7 @@ def tiny(tmp_path_factory):
     whole = save_qwen(folder)
     with pytest.MonkeyPatch.context() as patch:
         local = {"encoder": str(folder), "language": str(folder), "longest_side": 168}
-        patch.setitem(PRESETS, "tiny", PRESETS["qwen"] | local)
+        patch.setitem(PRESETS, "tiny", dataclasses.replace(PRESETS["qwen"], **local))
         yield folder, whole
 
 
@@ -177,7 +177,7 @@ def test_from_frames_to_an_answer_offline(tiny, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
     settings = PRESETS["tiny"]
-    encoder = load_encoder(settings["encoder"], settings["longest_side"])
+    encoder = load_encoder(settings.encoder, settings.longest_side)
     model = LeoVL("tiny", encoder.channels)
     add_lora(model, 4)
     adapter = [name for name, p in model.named_parameters() if ".lora_A" in name]
@@ -202,7 +202,9 @@ def test_half_precision_as_it_is_stored(tiny, tmp_path, monkeypatch):
     folder = Path(tmp_path / "half")
     save_qwen(folder)
     tiny[1].__class__.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
-    monkeypatch.setitem(PRESETS, "half", PRESETS["tiny"] | {"language": str(folder)})
+    monkeypatch.setitem(
+        PRESETS, "half", dataclasses.replace(PRESETS["tiny"], **{"language": str(folder)})
+    )
     model = LeoVL("half", channels=8)
     add_lora(model, 2)
     assert model.language.dtype == torch.bfloat16

@@ -3,7 +3,6 @@ at the wrong room.
 """
 
 import functools
-import itertools
 import json
 
 import pytest
@@ -35,94 +34,6 @@ def test_every_file_has_its_card_and_its_history(name):
     for key in ("command", "steps", "minutes", "hardware"):
         assert made[key] and made[key] in card
     assert sum(p.numel() for p in model(name).parameters()) <= 3_500_000
-
-
-def test_the_curves_belong_to_the_weights():
-    tables = samples_folder() / "tables"
-    names = ("symbolic", "shorthand", "long", "tallies", "nano", "blind")
-    names = (*names, *(f"zero_{name}" for name in ("symbolic", "mixed", "nano", "blind")))
-    runs = {name: json.loads((tables / f"train_{name}.json").read_text()) for name in names}
-    for name, start in (
-        ("shorthand", "nano-symbolic"),
-        ("long", "texts"),
-        ("tallies", "nano-symbolic"),
-        ("nano", "words"),
-    ):
-        assert f"--start {start}.safetensors" in runs[name]["command"]
-    for name, table in (("nano-symbolic", "tallies"), ("nano", "nano")):
-        made = notes(shipped(name))
-        assert runs[table]["command"] == made["command"] and len(runs[table]["losses"]) == int(
-            made["steps"]
-        )
-        assert [str(runs[table][key]) for key in ("loss", "minutes")] == [
-            made["loss"],
-            made["minutes"],
-        ]
-    trained = {
-        name: json.loads((tables / f"{name}.json").read_text())["trained"]
-        for name in ("nano", "nano_train", "zero", "zero_mixed", "zero_before")
-    }
-    assert trained["nano"] == trained["nano_train"] == notes(shipped())
-    assert (
-        runs["blind"]["command"].replace(" --blind", "") == runs["nano"]["command"]
-    )  # the rival had the same lessons
-    assert runs["nano"]["corpus"] == runs["blind"]["corpus"] == notes(shipped())["corpus"]
-    before, before_train = (
-        json.loads((tables / f"{table}.json").read_text())["trained"]
-        for table in ("before", "before_train")
-    )
-    assert (
-        before == before_train and before["command"] == runs["nano"]["command"]
-    )  # another first stage, more rooms
-    assert (
-        before["corpus"]
-        == runs["nano"]["corpus"].replace("8000", "12000")
-        != runs["nano"]["corpus"]
-    )
-    assert (
-        trained["zero"]["corpus"]
-        == runs["zero_nano"]["corpus"]
-        == runs["zero_blind"]["corpus"]
-        == runs["nano"]["corpus"]
-    )
-    for older in ("zero_mixed", "zero_before"):
-        assert trained[older]["corpus"] == trained["zero"]["corpus"].replace("8000", "4000")
-        assert trained[older]["command"] == trained["zero"]["command"].replace(
-            "1000", "1200"
-        ).replace("3000", "2000")
-    tuned = "leovl-mini train tune CORPUS --cache CACHE --steps 1000 --align 3000 --seed 0 --start words.safetensors --no-texts"
-    assert (
-        trained["zero"]["command"] == runs["zero_nano"]["command"] == tuned
-    )  # the defaults, as those of the first stage
-    assert runs["zero_blind"]["command"].replace(" --blind", "") == tuned
-    for name, steps in (("zero_symbolic", 1800), ("zero_mixed", 1400), ("symbolic", 2000)):
-        assert (
-            runs[name]["command"] == f"leovl-mini train symbolic LAYOUTS --steps {steps} --seed 0"
-        )
-    assert runs["zero_symbolic"]["minutes"] + runs["zero_nano"]["minutes"] <= 30
-    assert (
-        runs["zero_symbolic"]["scores"][-1]["count"]
-        > runs["zero_mixed"]["scores"][-1]["count"] + 0.1
-    )  # steps that only count
-    # In these runs what is nearer was not learned before there were comparisons, and how many there
-    # are not before tallies.
-    nearest, count = (
-        [runs[name]["scores"][-1][kind] for name in names[:4]] for kind in ("nearest", "count")
-    )
-    assert nearest[:3] == sorted(nearest[:3]) and min(nearest[2:]) > nearest[0] + 0.2
-    assert count[3] > max(count[:3]) + 0.1
-    # The same first stage in versions 0.7.0 (AdamW alone), 0.8.0 (Muon), and 0.9.0 (echo, smoother
-    # places, other shares).
-    firsts = [
-        json.loads((tables / f"train_{name}.json").read_text())
-        for name in ("adamw_symbolic", "muon_symbolic", "symbolic")
-    ]
-    assert len({(first["command"], len(first["losses"])) for first in firsts}) == 1
-    for worse, better in itertools.pairwise(firsts):
-        assert (
-            worse["loss"] > better["loss"]
-            and worse["scores"][4]["mean"] < better["scores"][4]["mean"]
-        )
 
 
 def test_the_comparison_is_whole_and_belongs_to_the_weights():

@@ -64,7 +64,9 @@ def test_from_words_to_pictures_to_scores(made):
         "--start words.safetensors" in notes(weights)["command"] and notes(weights)["steps"] == "2"
     )
     words = LeoVL.from_pretrained(made / "words.weights.safetensors")
-    assert not torch.equal(words.projector[1].weight, LeoVL.from_pretrained(weights).projector[1].weight)
+    assert not torch.equal(
+        words.projector[1].weight, LeoVL.from_pretrained(weights).projector[1].weight
+    )
     load_eval_data = [
         "--corpus",
         made / "corpus",

@@ -165,7 +165,9 @@ def test_eager_attention_is_refused_in_training():
 def test_all_scene_tokens_share_a_position_in_nano(model):
     assert model.position_ids(3, 4, 3).tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 5, 6]
     assert (
-        model.position_ids(3, 1, 2).tolist() == model.position_ids(3, 0, 3).tolist() == [0, 1, 2, 3, 4, 5]
+        model.position_ids(3, 1, 2).tolist()
+        == model.position_ids(3, 0, 3).tolist()
+        == [0, 1, 2, 3, 4, 5]
     )
     packed = model.pack([random_tokens(4, 8)], [turns_of(model, 2)])
     start = int((packed.segments == 0).sum())

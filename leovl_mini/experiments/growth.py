@@ -6,11 +6,11 @@ The table is drawn in notebook 03 (back-projection).
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from leovl_mini.config import GrowthConfig, command_of
 from leovl_mini.data.files import hardware
 from leovl_mini.experiments.speed import median_seconds, workload
 from leovl_mini.perception.lift import Patches, lift
@@ -90,9 +90,11 @@ def measure(
     return rows
 
 
-def write_growth(path: Path) -> list[dict]:
-    """Measure, and write the rows with the command and the machine they come from."""
+def reproduce(config: GrowthConfig) -> list[str]:
+    """``leovl-mini reproduce growth``: measure, and write the rows with the command and the machine
+    they come from.
+    """
     rows = measure()
-    note = {"command": "leovl-mini bench --growth FILE", "hardware": hardware()}
-    write_rows(path, note, "rows", rows)
-    return rows
+    note = {"command": command_of("reproduce growth", config), "hardware": hardware()}
+    write_rows(config.write, note, "rows", rows)
+    return ["  ".join(str(value) for value in row.values()) for row in rows]

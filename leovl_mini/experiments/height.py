@@ -9,13 +9,13 @@ Explained in notebook 04 (voxels to grid).
 
 import dataclasses
 import time
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from leovl_mini.config import HeightConfig, command_of
 from leovl_mini.data.files import hardware
 from leovl_mini.evaluate.intervals import clustered_bootstrap
 from leovl_mini.experiments.stacks import SIZE, VOXEL, Stacks, exchanged, parcels, pile, see_stacks
@@ -180,25 +180,24 @@ def clutter_of(stacks: Stacks, features: Tensor, base: Tensor, generator: torch.
 # -- the table -------------------------------------------------------------------------------------
 
 
-@dataclass
-class HeightSettings:
-    stacks: int = 800
-    seed: int = 0
-
-
-def measure_height(settings: HeightSettings) -> str:
-    """The whole experiment as a text in Markdown: how it was made, and four tables."""
+def reproduce(config: HeightConfig) -> str:
+    """``leovl-mini reproduce height``: the whole experiment as a text in Markdown, how it was made
+    and four tables.
+    """
     start, encoder = time.perf_counter(), load_encoder(longest_side=max(SIZE))
-    stacks = see_stacks(settings.stacks, settings.seed, encoder)
-    tables = table(compare(stacks), sweeps(stacks, settings.seed))
+    stacks = see_stacks(config.stacks, config.seed, encoder)
+    tables = table(compare(stacks), sweeps(stacks, config.seed))
     minutes = (time.perf_counter() - start) / 60
-    return f"""{TITLE}
+    report = f"""{TITLE}
 
-{settings.stacks} stacks in both orders, seed {settings.seed}; pictures of {SIZE[1]}x{SIZE[0]}
-pixels, encoder of preset nano; {hardware()}, {minutes:.1f} minutes.
+`{command_of("reproduce height", config)}`: {config.stacks} stacks in both orders; pictures of
+{SIZE[1]}x{SIZE[0]} pixels, encoder of preset nano; {hardware()}, {minutes:.1f} minutes.
 Guessing: 50 %. In brackets: 95 % bootstrap interval over stacks.
 
 {tables}"""
+    if config.write:
+        config.write.write_text(report)
+    return report
 
 
 def table(found: dict[tuple[str, str], dict[str, Tensor]], curves: Curves) -> str:

@@ -1,241 +1,156 @@
-"""SceneDPO and its rivals: equal steps on the same pairs, from one start; then the same questions
-in the domain and outside it.
+"""SceneDPO and the methods it is compared with: equal steps on the same pairs, from one start; then
+the same questions in the domain and outside it.
 
-The start knows one domain, with a strong prior on its answers, and rivals learn from that domain
-alone. Nothing that is asked afterwards was learned from: other rooms of the domain and of others,
-reversed priors, colours in new categories, minimal edits.
+The start knows one domain, with a strong prior on its answers, and all methods learn from that
+domain alone. Nothing that is asked afterwards was learned from: other rooms of the domain and of
+others, reversed priors, colours in new categories, minimal edits. Explained in notebook 09
+(scenedpo).
 """
 
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from leovl_mini.config import pick_device
-from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write, hardware
-from leovl_mini.evaluate.answers import (
-    clustered_bootstrap,
-    exact_match,
-    exact_match_refined,
-    normalise,
+from leovl_mini.config import (
+    ComparisonConfig,
+    PostTrainConfig,
+    command_of,
+    pick_device,
+    settings_of,
 )
-from leovl_mini.evaluate.preferences import contrast_log_probs, edit_outcomes
-from leovl_mini.evaluate.run import Seen, predict, scenes_for
+from leovl_mini.data.files import atomic_write, hardware
+from leovl_mini.evaluate.intervals import clustered_bootstrap
+from leovl_mini.experiments.measures import build_test_pairs, build_test_sets, measure, spread
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import domain as domain_of
 from leovl_mini.rooms.dataset import RoomDataset
-from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.scene import InputError
-from leovl_mini.tokens.cache import FeatureCache
+from leovl_mini.tokens.base import SceneInput
+from leovl_mini.tokens.cache import FeatureCache, check_features_match
 from leovl_mini.train.batches import to_device
-from leovl_mini.train.curriculum import check_features_match, taught
+from leovl_mini.train.curriculum import train_examples
 from leovl_mini.train.grpo import on_policy_answers
-from leovl_mini.train.pairs import TYPES, Pair, load_pairs, make_pairs, save_pairs, worlds
+from leovl_mini.train.pairs import load_pairs, make_pairs, save_pairs, visible_graphs
 from leovl_mini.train.post_train import METHODS, run_post_training
+from leovl_mini.train.runlog import RUN
 
 COMPARED = ("baseline", *METHODS)
 
 
-Sets = dict[str, list[Example]]
-
-
-Values = dict[str, list[tuple[str, float]]]  # {measure: (room, value) of every question or pair}
-
-
-# -- what is asked ---------------------------------------------------------------------------------
-
-
-def spread(items: Sequence, count: int) -> list:
-    """At most ``count`` items, evenly from the whole sequence."""
-    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
-
-
-def build_test_sets(
-    rooms: RoomDataset,
-    features: FeatureCache,
-    world: Callable[[str], SceneGraph],
-    kinds: set[str],
-    domain: str,
-    questions: int,
-) -> tuple[Sets, list[Pair]]:
-    """At most ``questions`` in every set, about rooms kept for testing; half as many pairs for each
-    type of wrong scene.
-    """
-    test, reverse, novel, edits = (
-        [e for e in rooms.examples(split) if e.kind in kinds and e.scene in features]
-        for split in ("test", "reversed-test", "novel", "pairs-test")
-    )
-    sets = {
-        name: [e for e in test if domain_of(e) == name]
-        for name in sorted({domain_of(e) for e in test})
-    }
-    sets |= {
-        name: [e for e in some if domain_of(e) == domain]
-        for name, some in (("reversed", reverse), ("novel", novel))
-    }
-    sets["absent"] = [e for e in test if e.kind == "existence" and e.answers[0] == "no"]
-    sets = {name: spread(some, questions) for name, some in sets.items()}
-    for name, inside in (
-        ("edits", True),
-        ("edits elsewhere", False),
-    ):  # three questions each, which stay together
-        some = [e for e in edits if (domain_of(e) == domain) == inside]
-        whole = spread(sorted({e.derivation["pair"] for e in some}), questions // 3)
-        sets[name] = [e for e in some if e.derivation["pair"] in whole]
-    held = make_pairs([*test, *edits], world, features.file_of, domain)
-    pairs = [
-        p for type in TYPES for p in spread([p for p in held if p.type == type], questions // 2)
-    ]
-    return {name: some for name, some in sets.items() if some}, pairs
-
-
-def measure(model: LeoVL, seen: Seen, sets: Sets, pairs: Sequence[Pair], domain: str) -> Values:
-    """Everything that the table is made of, not yet averaged. "wrong scene": the domain's
-    questions, about another room.
-    """
-    values: dict[str, list] = {}
-    for name, examples in {**sets, "wrong scene": sets[domain]}.items():
-        shown = scenes_for(
-            name if name == "wrong scene" else "scene", seen, (e.scene for e in examples)
-        )
-        said = predict(model, shown, examples)
-        for label, score in (("EM", exact_match), ("EM-R", exact_match_refined)):
-            values[f"{label}, {name}"] = [
-                (e.scene, score(s, e.answers)) for s, e in zip(said, examples, strict=True)
-            ]
-        if name == "absent":
-            values["hallucination"] = [
-                (e.scene, normalise(s) == "yes") for s, e in zip(said, examples, strict=True)
-            ]
-        if name.startswith("edits"):
-            outcomes = edit_outcomes(said, examples)
-            for i, label in enumerate(("pair accuracy", "invariance")):
-                values[f"{label}, {name}"] = [
-                    (pair.split("/")[0], outcome[i]) for pair, outcome in outcomes.items()
-                ]
-    right, wrong_answer, wrong_scene = contrast_log_probs(model, pairs, seen)
-    found = {
-        "answer contrast": right > wrong_answer,
-        "scene contrast": right > wrong_scene,
-        "gap in nats": right - wrong_scene,
-    }
-    for label, row in found.items():
-        for pair, value in zip(pairs, row.tolist(), strict=True):
-            values.setdefault(f"{label}, {pair.type}", []).append((pair.example.scene, value))
-    return {
-        name: [(scene.split("-")[0], round(float(v), 4)) for scene, v in some]
-        for name, some in values.items()
-    }
-
-
-# -- the experiment --------------------------------------------------------------------------------
-
-
-def compare_methods(
-    corpus: Path,
-    cache: Path,
-    start: Path,
-    out: Path,
-    methods: Sequence[str] = COMPARED,
-    seeds: int = 3,
-    steps: int = 200,
-    rate: float = 5e-4,
-    beta: float = 0.5,
-    questions: int = 200,
-    domain: str = "scannet",
-    split: str = "skewed-train",
-    quiet: bool = False,
-) -> dict:
-    """The whole experiment in the folder ``out``: ``pairs.jsonl``; weights and values of every run,
-    such as ``scenedpo-0.json``; and the table, ``rivals.json``. What is there already is not done
-    again.
+def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
+    """The whole experiment in the folder ``config.out``: ``pairs.jsonl``; of every run a folder,
+    such as ``scenedpo-0``, and its values, ``scenedpo-0.json``; and the table, ``comparison.json``.
+    What is there already is not done again.
 
     Pairs come from ``split`` and the minimal edits among its rooms, with the start's own wrong
     answers first.
     """
-    if unknown := set(methods) - set(COMPARED):
+    if unknown := set(config.methods) - set(COMPARED):
         raise InputError(f"unknown method {', '.join(unknown)}; choose from: {', '.join(COMPARED)}")
-    rooms, features, model = (
-        RoomDataset(corpus),
-        FeatureCache(cache),
-        LeoVL.from_pretrained(start, pick_device("auto")),
-    )
+    rooms, features = RoomDataset(config.corpus), FeatureCache(config.cache)
+    model = LeoVL.from_pretrained(config.start, pick_device("auto"))
     check_features_match(features, model.preset)
-    settings = {
-        "start": start.name,
-        "steps": steps,
-        "rate": rate,
-        "beta": beta,
-        "questions": questions,
-        "domain": domain,
-        "split": split,
-    }
-    note = out / "settings.json"
-    if note.exists() and json.loads(note.read_text()) != settings:
-        raise FileExistsError(
-            f"{out} holds runs with other settings ({note.read_text().strip()}); choose another place"
-        )
-    write(note, settings)
+    keep_settings(config)
 
-    def seen(name: str):
-        found = features.scene(name)
-        return dataclasses.replace(found, tokens=to_device(found.tokens, model.device))
+    def scene_input(name: str) -> SceneInput:
+        scene = features.scene(name)
+        return dataclasses.replace(scene, tokens=to_device(scene.tokens, model.device))
 
-    world = worlds(rooms)
+    graph = visible_graphs(rooms)
     own, edited = (
-        [e for e in taught(rooms, s) if domain_of(e) == domain and e.task == "qa"]
-        for s in (split, "pairs-train")
+        [e for e in train_examples(rooms, s) if domain_of(e) == config.domain and e.task == "qa"]
+        for s in (config.split, "pairs-train")
     )
     kinds = {e.kind for e in own}
     if not kinds:
-        raise InputError(f"{corpus} has no questions of split {split} and domain {domain}")
-    if not (out / "pairs.jsonl").exists():
-        asked = [e for e in (*own, *edited) if e.kind in kinds and e.scene in features]
-        save_pairs(
-            make_pairs(
-                asked, world, features.file_of, domain, on_policy_answers(model, seen, asked)
-            ),
-            out / "pairs.jsonl",
+        raise InputError(
+            f"{config.corpus} has no questions of split {config.split} and domain {config.domain}"
         )
-    pairs = load_pairs(out / "pairs.jsonl")
-    sets, held = build_test_sets(rooms, features, world, kinds, domain, questions)
-    runs = {
-        out / f"{m.replace(' ', '-')}-{s}.json": (m, s)
-        for s in range(seeds)
-        for m in methods
-        if s == 0 or m != "baseline"
-    }
-    for file, (method, seed) in tqdm(runs.items(), unit="run", disable=quiet):
+    file = config.out / "pairs.jsonl"
+    if not file.exists():
+        questions = [e for e in (*own, *edited) if e.kind in kinds and e.scene in features]
+        on_policy = on_policy_answers(model, scene_input, questions)
+        save_pairs(make_pairs(questions, graph, features.file_of, config.domain, on_policy), file)
+    pairs = load_pairs(file)
+    where = rooms, features
+    sets = build_test_sets(*where, kinds, config.domain, config.questions)
+    held = build_test_pairs(*where, graph, kinds, config.domain, config.questions // 2)
+    for run in tqdm(runs_of(config), unit="run", disable=quiet):
+        file, trained, log = run.out.with_suffix(".json"), model, {}
         if file.exists():
             continue
-        trained, made = model, {"method": method, "seed": seed}
-        if method != "baseline":
-            where, watched = file.with_suffix(".safetensors"), spread(held, 60)
-            trained, made = run_post_training(
-                start, pairs, seen, where, method, steps, seed, rate, beta, watched, quiet
-            )
-        write(file, {**made, "values": measure(trained, seen, sets, held, domain)})
-    counts = {
+        if run.method != "baseline":
+            trained = run_post_training(run, pairs, scene_input, spread(held, 60), quiet)
+            log = json.loads((run.out / RUN).read_text())
+        values = measure(trained, scene_input, sets, held, config.domain)
+        write(file, {"method": run.method, "seed": run.seed, **log, "values": values})
+    files = [run.out.with_suffix(".json") for run in runs_of(config)]
+    table = {
+        "command": command_of("reproduce post-training", config),
+        "config": settings_of(config),
         "pairs": Counter(p.type for p in pairs),
         "wrong answers": Counter(p.reason for p in pairs),
+        "seeds": config.seeds,
+        "hardware": hardware(),
+        "results": summarised([json.loads(file.read_text()) for file in files]),
     }
-    command = f"leovl-mini train rivals CORPUS --cache CACHE --start {start.name} --seeds {seeds} --steps {steps} --rate {rate}"
-    command += f" --beta {beta} --questions {questions} --domain {domain} --split {split}"
-    command += "" if tuple(methods) == COMPARED else f' --methods "{",".join(methods)}"'
-    table = {"command": command, **settings, **counts, "seeds": seeds, "hardware": hardware()}
-    table["results"] = summarised([json.loads(file.read_text()) for file in runs])
-    write(out / "rivals.json", table)
+    write(config.out / "comparison.json", table)
     return table
+
+
+def keep_settings(config: ComparisonConfig) -> None:
+    """Note the settings that all runs in the folder must share; methods and seeds may be added."""
+    settings = settings_of(config)
+    for name in ("methods", "seeds", "out"):
+        settings.pop(name)
+    note = config.out / "settings.json"
+    if note.exists() and json.loads(note.read_text()) != settings:
+        raise FileExistsError(
+            f"{config.out} holds runs with other settings ({note.read_text().strip()}); "
+            "choose another place"
+        )
+    write(note, settings)
+
+
+def runs_of(config: ComparisonConfig) -> list[PostTrainConfig]:
+    """Every method with every seed; the start, "baseline", once."""
+    return [
+        PostTrainConfig(
+            pairs=config.out / "pairs.jsonl",
+            cache=config.cache,
+            start=config.start,
+            out=config.out / f"{method.replace(' ', '-')}-{seed}",
+            method=method,
+            steps=config.steps,
+            learning_rate=config.learning_rate,
+            beta=config.beta,
+            seed=seed,
+        )
+        for seed in range(config.seeds)
+        for method in config.methods
+        if seed == 0 or method != "baseline"
+    ]
 
 
 def write(file: Path, content: dict) -> None:
     with atomic_write(file.parent) as partial:
         (partial / file.name).write_text(json.dumps(content) + "\n")
+
+
+def reproduce(config: ComparisonConfig) -> list:
+    """``leovl-mini reproduce post-training``: the means of every method as a table."""
+    results = compare_methods(config)["results"]
+    measures = next(iter(results.values()))["measures"]
+    rows = [
+        [name, *(f"{row['measures'][name]['mean']:.3f}" for row in results.values())]
+        for name in measures
+    ]
+    return [("means over seeds", [["measure", *results], *rows])]
 
 
 def summarised(runs: Sequence[dict]) -> dict[str, dict]:
@@ -245,31 +160,26 @@ def summarised(runs: Sequence[dict]) -> dict[str, dict]:
     each; and "gain", the difference from the baseline on the same questions, with its interval.
     """
     table: dict[str, dict] = {}
-    base = next((r["values"] for r in runs if r["method"] == "baseline"), None)
-    for method in dict.fromkeys(r["method"] for r in runs):
-        same = [r for r in runs if r["method"] == method]
-        table[method] = {
-            "measures": {},
-            "dynamics": [r["dynamics"] for r in same if "dynamics" in r],
-        }
-        for name, first in same[0]["values"].items():
-            scores, where = (
-                np.array([[v for _, v in r["values"][name]] for r in same]),
-                [room for room, _ in first],
-            )
+    base = next((run["values"] for run in runs if run["method"] == "baseline"), None)
+    for method in dict.fromkeys(run["method"] for run in runs):
+        seeds = [run for run in runs if run["method"] == method]
+        measures = {}
+        for name, first in seeds[0]["values"].items():
+            scores = np.array([[v for _, v in run["values"][name]] for run in seeds])
+            rooms = [room for room, _ in first]
             row = {
-                "questions": len(where),
-                **interval(scores.mean(0), where),
+                "questions": len(rooms),
+                **interval(scores.mean(0), rooms),
                 "seeds": scores.mean(1).round(4).tolist(),
             }
             if base and method != "baseline":
-                row["gain"] = interval(scores.mean(0) - [v for _, v in base[name]], where)
-            table[method]["measures"][name] = row
+                row["gain"] = interval(scores.mean(0) - [v for _, v in base[name]], rooms)
+            measures[name] = row
+        dynamics = [run["scores"] for run in seeds if "scores" in run]
+        table[method] = {"measures": measures, "dynamics": dynamics}
     return table
 
 
-def interval(values: np.ndarray, where: Sequence[str]) -> dict[str, float]:
-    return {
-        k: round(v, 4)
-        for k, v in zip(("mean", "low", "high"), clustered_bootstrap(values, where), strict=True)
-    }
+def interval(values: np.ndarray, rooms: Sequence[str]) -> dict[str, float]:
+    mean, low, high = clustered_bootstrap(values, rooms)
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}

@@ -4,16 +4,22 @@ token statistics).
 Explained in notebook 04 (voxels to grid).
 """
 
+import json
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
-from leovl_mini.config import get_preset
+from leovl_mini.config import TokenCountsConfig, command_of, get_preset
+from leovl_mini.data.files import hardware
 from leovl_mini.perception.lift import lift
 from leovl_mini.rooms.dataset import RoomDataset, split_of
 from leovl_mini.scans.scene import Scene
+from leovl_mini.show.report import write_rows
 from leovl_mini.tokens.grid import count_pillars
 from leovl_mini.tokens.voxels import voxelise
 
@@ -34,7 +40,7 @@ def count_tokens(scene: Scene, voxel_size: float = 0.2, preset: str = "nano") ->
     Where the patches lie does not depend on what they say, so one channel of zeros stands in for
     the features.
     """
-    cells = map_size(*scene.depth.shape[1:], get_preset(preset)["longest_side"])
+    cells = map_size(*scene.depth.shape[1:], get_preset(preset).longest_side)
     features = scene.depth.new_zeros(len(scene), *cells, 1)
     patches = lift(features, scene.depth, scene.intrinsics, scene.camera_to_world)
     return {
@@ -58,3 +64,28 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
         split = split_of(int(number))
         counts = count_tokens(made.scene(name), voxel_size)
         yield {"scene": name, "domain": domain, "split": split, **counts}
+
+
+def reproduce(config: TokenCountsConfig) -> list:
+    """``leovl-mini reproduce tokens``: the table of counts; those of every room to a JSON file."""
+    start = time.perf_counter()
+    counts = corpus_statistics(config.corpus, config.scenes)
+    rows = list(tqdm(counts, total=config.scenes, unit="room"))
+    minutes = round((time.perf_counter() - start) / 60, 1)
+    lines = [["", "median", "mean", "deviation"]]
+    for kind in ("patches", "voxels", "grid"):
+        values = [row[kind] for row in rows]
+        measures = (statistics.median, statistics.mean, statistics.stdev)
+        lines.append([kind, *(f"{measure(values):,.0f}" for measure in measures)])
+    if config.write:
+        rooms = RoomDataset(config.corpus)
+        note = {
+            "command": f"{rooms.command()}; {command_of('reproduce tokens', config)}",
+            "rooms": len(rows),
+            "views": json.loads((rooms.folder / "corpus.json").read_text())["views"],
+            "voxel_size": 0.2,
+            "hardware": hardware(),
+            "minutes": minutes,
+        }
+        write_rows(config.write, note, "scenes", rows)
+    return [(f"{len(rows)} rooms, cells of 0.2 m", lines)]

@@ -72,12 +72,12 @@ def belongs_to(model: "LeoVL") -> dict[str, str]:
     settings, kind = get_preset(model.preset), model.representation.kind
     words = json.dumps(sorted(model.tokenizer.get_vocab().items())).encode()
     needs = {
-        "encoder": f"{settings['encoder']} at {settings['longest_side']} pixels",
-        "token settings": json.dumps(settings["tokens"].get(kind, {}), sort_keys=True),
+        "encoder": f"{settings.encoder} at {settings.longest_side} pixels",
+        "token settings": json.dumps(settings.options(kind), sort_keys=True),
         "tokenizer": hashlib.sha256(words).hexdigest(),
     }
     if model.lora:
-        needs["lora base"] = settings["language"] if model.is_original else "in this file"
+        needs["lora base"] = settings.language if model.is_original else "in this file"
     return needs
 
 
@@ -112,7 +112,7 @@ def card(config: dict, name: str, about: str = "", tables: tuple[str, ...] = ())
     (``tables`` in Markdown).
     """
     settings = get_preset(config["preset"])
-    base = None if settings["language"] == "nano" else settings["language"]
+    base = None if settings.language == "nano" else settings.language
     header = ModelCardData(
         license="mit",
         library_name="leovl-mini",

@@ -44,11 +44,11 @@ class LeoVL(nn.Module, PyTorchModelHubMixin):
     ):
         super().__init__()
         settings = get_preset(preset)
-        self.preset, self.channels, self.prompt_style = preset, channels, settings["prompt"]
-        self.representation = representation(tokens, **settings["tokens"].get(tokens, {}))
+        self.preset, self.channels, self.prompt_style = preset, channels, settings.prompt
+        self.representation = representation(tokens, **settings.options(tokens))
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # the same seed, the same weights, whatever was drawn before
-            language = load_language(settings["language"])
+            language = load_language(settings.language)
             torch.manual_seed(seed)  # again: loading may or may not have drawn numbers
             self.position = position_embedding(tokens, language.width)
             self.projector = projector(

@@ -3,8 +3,8 @@ them and to make them again.
 """
 
 import json
-from pathlib import Path
 
+from leovl_mini.config import CardConfig
 from leovl_mini.data.files import atomic_write
 from leovl_mini.evaluate.run import as_rows
 from leovl_mini.model import hub
@@ -22,19 +22,18 @@ CONTROLS = (
 )
 
 
-def export_weights(
-    weights: Path, name: str, folder: Path, about: str = "", scores: Path | None = None
-) -> Path:
-    """Copy ``weights`` to the new folder ``folder/name`` with their card; ``scores`` were written by
+def make_card(config: CardConfig) -> str:
+    """Copy weights to the new folder ``out/name`` with their card; ``scores`` were written by
     leovl-mini evaluate.
     """
-    model = LeoVL.from_pretrained(weights)  # refuses what does not belong to this version
-    model.save_pretrained(folder / name)
-    tables = score_tables(json.loads(scores.read_text())) if scores else ()
-    with atomic_write(folder / name) as partial:
-        text = hub.card(hub.config_of(model), name, about, tables)
+    model = LeoVL.from_pretrained(config.weights)  # refuses what does not belong to this version
+    folder = config.out / config.name
+    model.save_pretrained(folder)
+    tables = score_tables(json.loads(config.scores.read_text())) if config.scores else ()
+    with atomic_write(folder) as partial:
+        text = hub.card(hub.config_of(model), config.name, config.about, tables)
         (partial / hub.CARD).write_text(text, encoding="utf-8")
-    return folder / name
+    return str(folder)
 
 
 def score_tables(scores: dict) -> tuple[str, ...]:

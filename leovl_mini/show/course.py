@@ -1,6 +1,4 @@
-"""Execute the course's notebooks (papermill), renew their committed outputs, write them as HTML
-pages.
-"""
+"""Execute the course's notebooks (papermill), renew their outputs, write them as HTML pages."""
 
 import os
 import re
@@ -12,6 +10,8 @@ import nbformat
 import papermill
 from tqdm import tqdm
 
+from leovl_mini.config import CourseConfig
+
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -20,7 +20,8 @@ def find_notebooks(folder: Path) -> list[Path]:
     books = sorted(folder.glob("*.ipynb"))
     if not books:
         raise FileNotFoundError(
-            f"no notebooks in {folder}; run this in the folder that holds notebooks/, or pass --notebooks"
+            f"no notebooks in {folder}; run this in the folder that holds notebooks/, "
+            "or pass --notebooks"
         )
     return books
 
@@ -44,7 +45,7 @@ def execute(
 
 
 def run_course(folder: Path, out: Path, parameters: dict | None = None) -> Path:
-    """Execute every notebook into ``out`` and write an HTML page for each; returns the first page."""
+    """Execute every notebook into ``out`` and write an HTML page for each; return the first."""
     books = find_notebooks(folder)
     out.mkdir(parents=True, exist_ok=True)
     for book in (bar := tqdm(books, desc="course")):
@@ -117,3 +118,10 @@ def formulas_to_mathml(markdown: str) -> str:
     return re.sub(
         r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$", formula, markdown, flags=re.S
     )
+
+
+def make_course(config: CourseConfig) -> str | None:
+    """``leovl-mini course``: pages of all notebooks, or with ``refresh`` new outputs in them."""
+    if config.refresh:
+        return refresh_outputs(config.notebooks)
+    return f"open {run_course(config.notebooks, config.out)}"

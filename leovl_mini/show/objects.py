@@ -1,5 +1,7 @@
 """Static pictures (Matplotlib) of objects: their places, their tokens and segments, floor plans and
 scene graphs.
+
+Explained in notebooks 01 (RGB-D and cameras) and 05 (proxies).
 """
 
 from collections.abc import Sequence
@@ -9,29 +11,24 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
 from torch import Tensor
 
+from leovl_mini.rooms.furniture import COLOURS, SMALL
 from leovl_mini.scans.scene import RELATIONS, Object
 from leovl_mini.show.plots import CUT, label_plane, show_image
-from leovl_mini.tokens.base import group_mean
 from leovl_mini.tokens.inspect import ObjectReport
 
-OKABE_ITO = (
-    "#e69f00",
-    "#56b4e9",
-    "#009e73",
-    "#f0e442",
-    "#0072b2",
-    "#d55e00",
-    "#cc79a7",
-)  # safe for colour-blind readers
-
+# Okabe and Ito's colours, which colour-blind readers can tell apart
+OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 GREY = "#c4c4c4"
+
+# corners of ``box_corners`` along which one line passes every edge of a box
+BOX_PATH = [0, 1, 3, 2, 0, 4, 5, 7, 6, 4, 5, 1, 3, 7, 6, 2]
 
 
 class Style(NamedTuple):
@@ -46,14 +43,10 @@ def object_styles(objects: list[Object]) -> dict[int, Style]:
     """The style of each object id, alike within a category; when the seven colours are used up, the
     marker changes.
     """
-    order = {
-        name: divmod(i, len(OKABE_ITO))
-        for i, name in enumerate(sorted({o.category for o in objects}))
-    }
-    styles = {
-        name: Style(name, OKABE_ITO[colour], "osD^vP*"[turn % 7])
-        for name, (turn, colour) in order.items()
-    }
+    styles = {}
+    for i, category in enumerate(sorted({o.category for o in objects})):
+        turn, colour = divmod(i, len(OKABE_ITO))
+        styles[category] = Style(category, OKABE_ITO[colour], "osD^vP*"[turn % 7])
     return {o.id: styles[o.category] for o in objects}
 
 
@@ -65,66 +58,42 @@ def object_view(
     title: str = "",
     size: float = 14,
     ringed: Sequence[Object] = (),
-    cut: float = CUT,
 ) -> Axes:
-    """Places from above in the style of the object they belong to; ids without a style (0 = room)
-    are small grey dots below.
-
-    ``ringed`` objects get a ring and their name.
+    """Places from above in the style of the object they belong to; ids without a style (0 =
+    background) are small grey dots below. ``ringed`` objects get a ring and their name.
     """
-    keep = (centers[:, 2] < cut).cpu()
+    keep = (centers[:, 2] < CUT).cpu()
     x, y = centers.detach().cpu()[keep, :2].T
     found = [styles.get(i) for i in ids.cpu()[keep].tolist()]
-    room = [n for n, style in enumerate(found) if style is None]
-    axes.scatter(x[room], y[room], c=GREY, s=size / 3)
+    background = [n for n, style in enumerate(found) if style is None]
+    axes.scatter(x[background], y[background], c=GREY, s=size / 3)
+    edge = {"edgecolors": "black", "linewidths": 0.3}
     for marker in sorted({style.marker for style in styles.values()}):
-        some = [n for n, style in enumerate(found) if style and style.marker == marker]
-        colours = [found[n].colour for n in some]
-        axes.scatter(
-            x[some], y[some], c=colours, marker=marker, s=size, edgecolors="black", linewidths=0.3
-        )
+        rows = [n for n, style in enumerate(found) if style and style.marker == marker]
+        colours = [found[n].colour for n in rows]
+        axes.scatter(x[rows], y[rows], c=colours, marker=marker, s=size, **edge)
     for item in ringed:
-        axes.plot(*item.center[:2], "o", color="black", fillstyle="none", markersize=16)
-        axes.annotate(
-            f"{item.category} {item.id}",
-            item.center[:2],
-            (9, 9),
-            textcoords="offset points",
-            fontsize=8,
-        )
+        place, name = item.center[:2], f"{item.category} {item.id}"
+        axes.plot(*place, "o", color="black", fillstyle="none", markersize=16)
+        axes.annotate(name, place, (9, 9), textcoords="offset points", fontsize=8)
     return label_plane(axes, title)
-
-
-def path_view(axes: Axes, centers: Float[Tensor, "K 3"], title: str = ""):
-    """Places from above, joined in the order in which they are read, from dark to light; a triangle
-    marks the first.
-    """
-    x, y = centers.detach().cpu()[:, :2].T
-    axes.plot(x, y, color="0.7", linewidth=0.7)
-    dots = axes.scatter(x, y, c=range(len(x)), cmap="cividis", s=10, zorder=2)
-    axes.plot(x[0], y[0], "^", color=OKABE_ITO[5], markersize=9)
-    label_plane(axes, title)
-    return dots
 
 
 def object_legend(figure: Figure, styles: dict[int, Style]) -> None:
     """The categories' colours and markers, right of a figure with a constrained layout."""
-    look = {
-        "linestyle": "none",
-        "markersize": 5,
-        "markeredgecolor": "black",
-        "markeredgewidth": 0.3,
-    }
+    edge = {"markeredgecolor": "black", "markeredgewidth": 0.3}
     entries = [
-        Line2D([], [], color=s.colour, marker=s.marker, label=s.category, **look)
+        Line2D([], [], color=s.colour, marker=s.marker, label=s.category, markersize=5, **edge)
         for s in sorted(set(styles.values()))
     ]
-    room = Line2D([], [], color=GREY, marker="o", linestyle="none", markersize=3, label="room")
-    figure.legend(handles=[*entries, room], loc="outside right center", fontsize=8)
+    entries.append(Line2D([], [], color=GREY, marker="o", label="background", markersize=3))
+    for entry in entries:
+        entry.set_linestyle("none")
+    figure.legend(handles=entries, loc="outside right center", fontsize=8)
 
 
 def object_image(ids: Int[Tensor, "*n"], styles: dict[int, Style]) -> Float[Tensor, "*n 3"]:
-    """Object ids as colours in 0..1; ids without a style (0 = room) are grey."""
+    """Object ids as colours in 0..1; ids without a style (0 = background) are grey."""
     colours = [to_rgb(styles[i].colour if i in styles else GREY) for i in range(int(ids.max()) + 1)]
     return torch.tensor(colours)[ids.cpu().long()]
 
@@ -149,34 +118,21 @@ def show_segments(
     return show_image(axes, image, title)
 
 
-def spokes(
-    axes: Axes, points: Float[Tensor, "P 3"], cluster: Int64[Tensor, "P"], title: str = ""
-) -> Axes:
-    """Clusters from above: each point joined to the mean of its cluster."""
-    centers = group_mean(points, cluster, int(cluster.max()) + 1).cpu()
-    ends = torch.stack([points.cpu(), centers[cluster.cpu()]], dim=1)[..., :2]
-    axes.add_collection(LineCollection(ends.numpy(), colors=OKABE_ITO[1], linewidths=0.6))
-    axes.plot(*centers[:, :2].T, "o", color=OKABE_ITO[5], markersize=4)
-    return label_plane(axes, title)
-
-
 def report_bars(
     tokens: Axes, purity: Axes, reports: dict[str, ObjectReport], labels: list[str]
 ) -> None:
-    """Tokens and purity of every object, one bar for each report; a cross marks objects that are
-    lost.
+    """Tokens and purity of every object, one bar for each of at most four reports; a cross marks
+    objects that are lost.
     """
     rows, height = np.arange(len(labels)), 0.8 / len(reports)
-    for n, ((name, report), colour) in enumerate(
-        zip(reports.items(), (OKABE_ITO[i] for i in (4, 0, 2, 6)), strict=False)
-    ):
+    for n, (name, report) in enumerate(reports.items()):
+        colour = OKABE_ITO[(4, 0, 2, 6)[n]]
         y, lost = rows + height * (n - (len(reports) - 1) / 2), report.lost.cpu().numpy()
         tokens.barh(y, report.tokens.cpu(), height, color=colour, label=name)
         purity.barh(y, 100 * report.purity.cpu(), height, color=colour)
         tokens.plot(np.full(lost.sum(), 0.6), y[lost], "x", color=colour, markersize=4)
-    tokens.set(
-        xlabel="tokens (log scale; cross: lost)", xscale="log", xlim=(0.5, None), ylabel="object"
-    )
+    tokens.set(xlabel="tokens (log scale; cross: lost)", xscale="log", xlim=(0.5, None))
+    tokens.set_ylabel("object")
     tokens.set_yticks(rows, labels, fontsize=8)
     tokens.invert_yaxis()
     tokens.legend(loc="lower right", fontsize=8)
@@ -193,82 +149,75 @@ def box_corners(item: Object) -> Float[Tensor, "8 3"]:
     return signs * torch.tensor(item.size) / 2 @ turn + torch.tensor(item.center)
 
 
+def holders(objects: list[Object]) -> dict[int, tuple[str, int]]:
+    """For each object that is on, under or inside another one: the relation, the other one's id."""
+    return {
+        item.id: (relation, int(item.attributes[relation]))
+        for item in objects
+        for relation in RELATIONS
+        if relation in item.attributes
+    }
+
+
 def floor_plan(
     axes: Axes, objects: list[Object], areas=(), title: str = "", names: bool = True
 ) -> Axes:
     """Footprints from above in the objects' colours, lower ones first. Large ones carry their name,
     small ones their id.
     """
-    from matplotlib.patches import Polygon, Rectangle
-
-    from leovl_mini.rooms.furniture import COLOURS, SMALL
-
-    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
-    holders = {int(o.attributes[r]) for o in objects for r in RELATIONS if r in o.attributes}
+    holder = holders(objects)
+    holding = {host for _, host in holder.values()}
     for area in areas:
         low = np.array(area.center) - np.array(area.size) / 2
-        axes.add_patch(
-            Rectangle(tuple(low), *area.size, facecolor="0.97", edgecolor="0.4", linewidth=2)
-        )
+        style = {"facecolor": "0.97", "edgecolor": "0.4", "linewidth": 2}
+        axes.add_patch(Rectangle(tuple(low), *area.size, **style))
     for item in sorted(objects, key=lambda o: o.center[2] + o.size[2] / 2):
         colour = COLOURS.get(item.attributes.get("colour", ""), (0.75, 0.75, 0.75))
         outline = box_corners(item)[[0, 2, 6, 4], :2].numpy()
-        axes.add_patch(
-            Polygon(outline, facecolor=(*colour, 0.55), edgecolor="black", linewidth=0.8)
-        )
-        if names:
-            label = str(item.id) if item.category in SMALL else f"{item.id} {item.category}"
-            (x, y), low, high = (
-                item.center[:2],
-                outline[:, 1].min() - 0.12,
-                outline[:, 1].max() + 0.1,
-            )
-            if item.id in holders:  # leave the middle to what it holds
-                y = high if holders & {int(item.attributes.get(r, 0)) for r in RELATIONS} else low
-            axes.text(x, y, label, fontsize=8, ha="center", va="center", bbox=box)
+        style = {"facecolor": (*colour, 0.55), "edgecolor": "black", "linewidth": 0.8}
+        axes.add_patch(Polygon(outline, **style))
+        if not names:
+            continue
+        label = str(item.id) if item.category in SMALL else f"{item.id} {item.category}"
+        x, y = item.center[:2]
+        if item.id in holding:  # leave the middle to what it holds
+            above = outline[:, 1].max() + 0.1
+            y = above if item.id in holder else outline[:, 1].min() - 0.12
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
+        axes.text(x, y, label, fontsize=8, ha="center", va="center", bbox=box)
     axes.autoscale_view()
     return label_plane(axes, title)
 
 
 def scene_graph(axes: Axes, objects: list[Object], title: str = "") -> Axes:
     """What lies on, under or inside what: every object points at the one that holds it."""
-    holder = {
-        o.id: (r, int(o.attributes[r])) for o in objects for r in RELATIONS if r in o.attributes
-    }
-    kept = [
-        o for o in objects if o.id in holder or any(o.id == host for _, host in holder.values())
-    ]
+    holder = holders(objects)
+    holding = {host for _, host in holder.values()}
     row, deepest = 0.0, 0
+    centred = {"fontsize": 8, "ha": "center", "va": "center"}
 
     def draw(item: Object, column: int) -> float:
-        """Draw an object right of its holder and everything it holds right of it; return its row."""
+        """Draw an object and, right of it, everything that it holds; return its row."""
         nonlocal row, deepest
         deepest = max(deepest, column)
-        rows = [
-            (draw(o, column + 1), holder[o.id][0])
-            for o in kept
-            if holder.get(o.id, (0, 0))[1] == item.id
-        ]
-        y = sum(r for r, _ in rows) / len(rows) if rows else row
-        row -= 0 if rows else 1
-        for other, relation in rows:
+        held = [o for o in objects if holder.get(o.id, ("", None))[1] == item.id]
+        rows = [draw(other, column + 1) for other in held]
+        y = sum(rows) / len(rows) if rows else row
+        if not rows:
+            row -= 1
+        for other, other_row in zip(held, rows, strict=True):
             arrow = {"arrowstyle": "-|>", "color": "#0072b2", "shrinkA": 0, "shrinkB": 0}
-            axes.annotate("", (column + 0.62, y), (column + 1, other), arrowprops=arrow)
-            text = {"fontsize": 8, "color": "#0072b2", "ha": "center", "va": "center"}
-            axes.text(
-                column + 0.81,
-                (y + other) / 2,
-                relation,
-                bbox={"color": "white", "pad": 0.5},
-                **text,
-            )
+            axes.annotate("", (column + 0.62, y), (column + 1, other_row), arrowprops=arrow)
+            relation, box = holder[other.id][0], {"color": "white", "pad": 0.5}
+            place = column + 0.81, (y + other_row) / 2
+            axes.text(*place, relation, color="#0072b2", bbox=box, **centred)
         name = f"{item.id} {item.attributes.get('colour', '')}\n{item.category}"
         box = {"boxstyle": "round", "facecolor": "0.95", "edgecolor": "0.4"}
-        axes.text(column + 0.31, y, name, fontsize=8, ha="center", va="center", bbox=box)
+        axes.text(column + 0.31, y, name, bbox=box, **centred)
         return y
 
-    for item in kept:
-        if item.id not in holder:
+    for item in objects:
+        if item.id in holding and item.id not in holder:
             draw(item, 0)
     axes.set(xlim=(0, deepest + 0.65), ylim=(row + 0.4, 0.6))
     axes.set_axis_off()

@@ -1,6 +1,10 @@
 """The interactive scene (Plotly): turn it, toggle its layers in the legend, hover over a token to
 see what it is made of.
+
+Explained in notebook 00 (overview).
 """
+
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,21 +15,21 @@ from torch import Tensor
 from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import Object, Scene
-from leovl_mini.show.objects import box_corners
+from leovl_mini.show.objects import BOX_PATH, box_corners
 from leovl_mini.show.plots import feature_colours, token_colours, voxels_of
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 
 
 def figure(
     scene: Scene,
-    stages: SceneInput | None = None,
+    scene_input: SceneInput | None = None,
     max_points: int = 15_000,
     ceiling: float = 2.3,
     boxes: bool = False,
     more: dict[str, SceneTokens] | None = None,
 ) -> go.Figure:
-    """Points and cameras of a scene and, with ``stages``, its voxels and tokens; with ``boxes``,
-    its objects' labelled boxes.
+    """Points and cameras of a scene; with ``scene_input`` its voxels and tokens; with ``boxes`` its
+    objects' labelled boxes.
 
     ``more`` holds further tokens of the same patches, by the name of their layer. Points above
     ``ceiling`` metres are hidden. ``max_points`` bounds the size: 15,000 points make about 0.3 MB.
@@ -33,40 +37,50 @@ def figure(
     points, colours = scene_points(scene)
     keep = points[:, 2] < ceiling
     points, colours = points[keep], colours[keep]
-    pick = torch.linspace(
-        0, len(points) - 1, min(max_points, len(points)), device=points.device
-    ).long()
+    count = min(max_points, len(points))
+    pick = torch.linspace(0, len(points) - 1, count, device=points.device).long()
     traces = [point_layer(points[pick], colours[pick], "points", 2.0), camera_layer(scene)]
-    if stages is not None:
-        voxels = voxels_of(stages)
-        low = voxels.centers[:, 2] < ceiling
-        voxel_colours = (feature_colours(voxels.features)[low.cpu()] * 255).byte()
-        traces.append(
-            point_layer(
-                voxels.centers[low], voxel_colours, "voxels", 5.0, hide=True, symbol="square"
-            )
-        )
-        layers = {f"{stages.kind} tokens": stages.tokens, **(more or {})}
-        traces += [
-            token_layer(name, tokens, stages.patches, scene) for name, tokens in layers.items()
-        ]
+    if scene_input is not None:
+        traces.append(voxel_layer(scene_input, ceiling))
+        layers = {f"{scene_input.kind} tokens": scene_input.tokens, **(more or {})}
+        for name, tokens in layers.items():
+            traces.append(token_layer(name, tokens, scene_input.patches, scene))
     if boxes:
         traces.append(box_layer(scene.objects))
     axis = {"backgroundcolor": "white", "gridcolor": "#dddddd"}
     scene_axes = {f"{name}axis": {"title": {"text": f"{name} (m)"}, **axis} for name in "xyz"}
+    title = f"{scene.name}: click a legend entry to show or hide its layer"
     return go.Figure(traces).update_layout(
         scene={
             **scene_axes,
             "aspectmode": "data",
-            "camera": {"eye": {"x": 1.1, "y": -1.1, "z": 1.2}},
+            "camera": {"eye": {"x": 1.0, "y": -1.1, "z": 1.6}, "center": {"z": -0.15}},
         },
         margin={"l": 0, "r": 0, "t": 30, "b": 0},
-        title={
-            "text": f"{scene.name}: click a legend entry to show or hide its layer",
-            "font": {"size": 13},
-        },
-        legend={"itemsizing": "constant"},
-        height=560,
+        title={"text": title, "font": {"size": 13}},
+        legend={"itemsizing": "constant", "x": 1, "xanchor": "right", "y": 1},
+        height=560,  # in a notebook
+    )
+
+
+def write_page(shown: go.Figure, path: Path) -> None:
+    """A page of its own that needs no network; the figure fills the browser's window."""
+    shown = go.Figure(shown).update_layout(height=None, autosize=True)
+    resize = "Plotly.relayout('{plot_id}', {width: innerWidth, height: innerHeight})"
+    html = shown.to_html(
+        default_height="100vh", post_script=f"addEventListener('resize', () => {resize});"
+    )
+    style = "<style>body { margin: 0; overflow: hidden; }</style>"
+    path.write_text(html.replace("<head>", f"<head>{style}", 1), encoding="utf-8")
+
+
+def voxel_layer(scene_input: SceneInput, ceiling: float) -> go.Scatter3d:
+    """Voxels below the ceiling as squares, coloured as their patches are."""
+    voxels = voxels_of(scene_input)
+    colours = (feature_colours(voxels.features, scene_input.patches.features) * 255).byte()
+    low = voxels.centers[:, 2] < ceiling
+    return point_layer(
+        voxels.centers[low], colours[low.cpu()], "voxels", 5.0, hide=True, symbol="square"
     )
 
 
@@ -77,7 +91,7 @@ def token_layer(name: str, tokens: SceneTokens, patches: Patches, scene: Scene) 
     layer = point_layer(
         tokens.centers, (token_colours(tokens, patches) * 255).byte(), name, 7.0, hide=True
     )
-    layer.text, layer.hoverinfo = made_of(tokens, patches, scene.frame_names), None
+    layer.text, layer.hoverinfo = describe_tokens(tokens, patches, scene.frame_names), None
     where = "x %{x:.2f} m, y %{y:.2f} m<br>mean height %{z:.2f} m"
     layer.hovertemplate = (
         f"token %{{pointNumber}}<br>{where}<br>%{{text}} (frame:row,column)<extra></extra>"
@@ -85,32 +99,27 @@ def token_layer(name: str, tokens: SceneTokens, patches: Patches, scene: Scene) 
     return layer
 
 
-def made_of(tokens: SceneTokens, patches: Patches, names: list[str], listed: int = 4) -> list[str]:
+def describe_tokens(
+    tokens: SceneTokens, patches: Patches, names: list[str], listed: int = 4
+) -> list[str]:
     """For each token how many patches it is made of, the frames that show most of them, and the
     first few patches.
     """
     kept = (tokens.source >= 0).cpu()
     token, place = tokens.source.cpu()[kept], patches.source.cpu()[kept]
-    seen = torch.bincount(
-        token * len(names) + place[:, 0], minlength=len(tokens) * len(names)
-    ).view(len(tokens), len(names))
+    shape = len(tokens), len(names)
+    in_frame = torch.bincount(token * shape[1] + place[:, 0], minlength=shape[0] * shape[1])
     places = place[token.argsort(stable=True)].tolist()  # token after token
-    words, start = [], 0
-    for counts in seen.tolist():
+    texts, start = [], 0
+    for counts in in_frame.view(shape).tolist():
         total = sum(counts)
-        frames = [
-            f"{names[v]} ({-n})" for n, v in sorted((-n, v) for v, n in enumerate(counts) if n)
-        ]
-        first = [
-            f"{names[v]}:{row},{column}"
-            for v, row, column in places[start : start + min(listed, total)]
-        ]
-        seen_in = ", ".join(frames[:listed] + ["..."] * (len(frames) > listed))
-        words.append(
-            f"{total} patches: frame {seen_in}<br>{' '.join(first + ['...'] * (total > listed))}"
-        )
+        most = sorted((-n, v) for v, n in enumerate(counts) if n)
+        frames = [f"{names[v]} ({-n})" for n, v in most[:listed]] + ["..."] * (len(most) > listed)
+        cells = [f"{names[v]}:{r},{c}" for v, r, c in places[start : start + total][:listed]]
+        cells += ["..."] * (total > listed)
+        texts.append(f"{total} patches: frame {', '.join(frames)}<br>{' '.join(cells)}")
         start += total
-    return words
+    return texts
 
 
 def point_layer(
@@ -121,9 +130,7 @@ def point_layer(
     hide: bool = False,
     symbol: str = "circle",
 ):
-    """Coloured points. Colours are reduced to a palette of 256, which takes one byte a point
-    instead of a text each.
-    """
+    """Coloured points. A palette of 256 colours takes one byte a point instead of a text each."""
     image = Image.fromarray(colours.cpu().numpy().reshape(1, -1, 3)).quantize(256)
     palette = np.array(image.getpalette()).reshape(-1, 3)
     last = max(len(palette) - 1, 1)
@@ -164,30 +171,12 @@ def camera_layer(scene: Scene, length: float = 0.3) -> go.Scatter3d:
 
 def box_layer(objects: list[Object]) -> go.Scatter3d:
     """The boxes' edges, and above each box its category and id."""
-    path = [
-        0,
-        1,
-        3,
-        2,
-        0,
-        4,
-        5,
-        7,
-        6,
-        4,
-        5,
-        1,
-        3,
-        7,
-        6,
-        2,
-    ]  # corners along which one line passes every edge
     places, words = [], []
     for item in objects:
         corners = box_corners(item)
         label = [*item.center[:2], item.center[2] + item.size[2] / 2 + 0.06]
-        places += [*corners[path].tolist(), [None] * 3, label, [None] * 3]
-        words += [*[""] * (len(path) + 1), f"{item.category} {item.id}", ""]
+        places += [*corners[BOX_PATH].tolist(), [None] * 3, label, [None] * 3]
+        words += [*[""] * (len(BOX_PATH) + 1), f"{item.category} {item.id}", ""]
     x, y, z = (
         [None if v is None else round(v, 3) for v in axis] for axis in zip(*places, strict=True)
     )

@@ -41,12 +41,12 @@ def make_features(
     stopped. FileExistsError where ``folder`` holds features made with other options.
     """
     settings = get_preset(preset)
-    encoder = load_encoder(settings["encoder"], settings["longest_side"], device)
-    token_options = settings["tokens"].get(tokens, {})
+    encoder = load_encoder(settings.encoder, settings.longest_side, device)
+    token_options = settings.options(tokens)
     module = representation(tokens, **token_options)
     options = {
-        "encoder": settings["encoder"],
-        "longest_side": settings["longest_side"],
+        "encoder": settings.encoder,
+        "longest_side": settings.longest_side,
         "tokens": tokens,
         "options": token_options,
         "channels": encoder.channels,
@@ -145,6 +145,27 @@ class FeatureCache:
             for name, digest in self.sha256.items()
             if not (self.folder / name).is_file() or file_sha256(self.folder / name) != digest
         ]
+
+
+def check_features_match(features: FeatureCache, preset: str) -> None:
+    """A cache must hold what the preset's encoder sees, in the preset's tokens."""
+    settings, tokens = get_preset(preset), features.options["tokens"]
+    wanted = {
+        "encoder": settings.encoder,
+        "longest_side": settings.longest_side,
+        "options": settings.options(tokens),
+    }
+    wrong = [
+        f"{k.replace('_', ' ')} {features.options[k]}, not {v}"
+        for k, v in wanted.items()
+        if features.options[k] != v
+    ]
+    if wrong:
+        raise InputError(
+            f"the features in {features.folder} do not fit preset {preset} ({'; '.join(wrong)}); "
+            f"make others with: leovl-mini train features CORPUS --preset {preset} "
+            f"--tokens {tokens} --out FOLDER"
+        )
 
 
 def export_sample(

@@ -38,10 +38,10 @@ def perceive(
     """
     settings, device = get_preset(preset), scene.depth.device
     if isinstance(representation, str):
-        options = settings["tokens"].get(representation, {})
+        options = settings.options(representation)
         representation = make_representation(representation, **options)
     if encoder is None:
-        encoder = cached_encoder(settings["encoder"], settings["longest_side"], device)
+        encoder = cached_encoder(settings.encoder, settings.longest_side, device)
     clock = Clock(device)
     features = clock.measure("2D features", encoder, scene.rgb)
     found = scene.instances

@@ -1,59 +1,54 @@
-"""Lessons: rooms with their questions, batch after batch."""
+"""Batches: scenes, each with as many questions behind it as fit, step after step.
+
+A data set here is a torch ``Dataset`` whose items are whole batches: ``dataset[step, part, parts]``
+is part ``part`` of the ``parts`` of the batch of a step. It depends on the seed and the step alone,
+so a run that goes on after an interruption meets the very batches it would have met, and processes
+that share a step need no word with each other. Explained in notebook 07 (fine-tuning).
+"""
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from leovl_mini.data.examples import Example
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.prompts import Turn, encode
-from leovl_mini.model.symbols import (
-    Symbols,
-    Vocabulary,
-    objects_as_symbols,
-    simulate_grid,
-    tokens_as_symbols,
-)
-from leovl_mini.rooms.lists import EVERYTHING, counting_questions, object_list, short_form_questions
+from leovl_mini.model.symbols import Symbols, Vocabulary, tokens_as_symbols
+from leovl_mini.rooms.lists import short_form_questions
 from leovl_mini.tokens.base import SceneInput, SceneTokens
-from leovl_mini.train.augment import (
-    select,
-    short_phrasing,
-    turned_example,
-    turned_object,
-    turned_tokens,
-    with_supports,
-)
+from leovl_mini.train.augment import augment, short_phrasing, turned_example, turned_object
+
+LEAST_TEXT = 64  # text tokens of a scene, however much of the budget its own tokens take
 
 
 @dataclass
 class Batch:
-    """B scenes with the turns asked about each; ``words`` are the scenes' tokens in words, where
-    there is something to align.
+    """B scenes with the turns about each; ``symbols`` are image scenes in words, see
+    ``alignment_loss``.
     """
 
     scenes: list[SceneTokens] | list[Symbols]
     turns: list[list[Turn]]
-    words: list[Symbols] | None = None
+    symbols: list[Symbols] | None = None
 
     @property
-    def answers(self) -> int:
+    def answer_count(self) -> int:
         return sum(map(len, self.turns))
 
     @property
-    def answer_words(self) -> int:
+    def answer_token_count(self) -> int:
         return sum(len(t.ids) - t.answer_start for turns in self.turns for t in turns)
 
     def to(self, device: torch.device) -> "Batch":
-        scenes, words = (
-            [to_device(x, device) for x in some or []] for some in (self.scenes, self.words)
-        )
-        return dataclasses.replace(self, scenes=scenes, words=words or None)
+        symbols = self.symbols and [to_device(s, device) for s in self.symbols]
+        scenes = [to_device(s, device) for s in self.scenes]
+        return dataclasses.replace(self, scenes=scenes, symbols=symbols)
 
 
 def to_device(item: SceneTokens | Symbols, device: torch.device) -> SceneTokens | Symbols:
@@ -62,163 +57,160 @@ def to_device(item: SceneTokens | Symbols, device: torch.device) -> SceneTokens 
     return dataclasses.replace(item, **tensors)
 
 
-class SceneQADataset:
-    """Rooms with their questions. ``batch(step)`` depends on the seed and the step alone: training
-    can be resumed exactly.
+# -- what is asked ---------------------------------------------------------------------------------
 
-    ``kind``: "objects" (symbolic tokens), "words" (the image tokens' places, in words) or "image".
-    ``budget``: so many tokens and words a scene may have together with its turns, which fill up
-    what the scene leaves (no padding, and at least 64 words). ``turn``: rooms are turned by 0, 90,
-    180 or 270 degrees. ``weights``: how often a task is drawn, or a kind of question, relative to
-    its share. ``crowd``: for three fifths of so many steps everything is to be listed, and nothing
-    else is asked. Rooms made of objects hold but few at first, one token each, and fill up: in a
-    crowd nothing tells attention where to look. In the end up to half are seen as by a grid, see
-    ``on_paper``, if that leaves 64 words. From ``crowd`` to twice as many steps, every fourth only
-    asks for ``tallies``, in four times as many rooms, one token per thing: among longer answers,
-    counting is learned much later. ``lists``: the share of rooms with lists or shorthand instead of
-    questions, see lists.py. ``texts``: the share of rooms made of objects about which captions,
-    plans and dialogues are asked for. ``plain``: the share of tokens without objects, only floor
-    and wall, that is kept: they cost much and teach little. ``everyday``: the share of questions
-    asked in the ``shortest`` words.
+
+# A symbolic token has a middle and a height, but no width.
+UNSEEN_IN_WORDS = ("length", "distance", "room size")
+
+
+# To look up a word is learned soon, to select, count and compare late: most questions of the first
+# stage ask for that.
+HARD = {
+    "contents on": 6.0,
+    "contents under": 6.0,
+    "contents inside": 6.0,
+    "count": 4.0,
+    "taller": 2.0,
+    "nearest": 2.0,
+    "place": 1.5,
+    "existence": 1.0,
+    "coordinates": 0.7,
+    "colour": 0.3,
+    "situated": 0.3,  # hardly ever learned
+    "pattern": 0.2,
+    "state": 0.2,
+    "height": 0.2,
+}
+
+
+# In tuning the same, less so.
+WEIGHTS = {
+    "qa": 1.0,
+    "object captioning": 0.15,
+    "scene captioning": 0.5,
+    "planning": 0.25,
+    "dialogue": 0.25,
+    **{kind: weight**0.5 for kind, weight in HARD.items()},
+}
+
+
+class Questions:
+    """The examples of each scene, and how a scene's share of a sequence is filled with them.
+
+    ``weights``: how often a task is drawn, or a kind of question, relative to its number.
     """
 
-    def __init__(
-        self,
-        model: LeoVL,
-        seen: Callable[[str], SceneInput],
-        examples: Iterable[Example],
-        kind: str = "image",
-        rooms: int = 32,
-        budget: int = 360,
-        seed: int = 0,
-        turn: bool = True,
-        weights: dict[str, float] | None = None,
-        crowd: int = 0,
-        plain: float = 0.3,
-        lists: float = 0.0,
-        everyday: float = 0.0,
-        texts: float = 0.0,
-    ):
-        self.tokenizer, self.style, self.vocabulary = (
-            model.tokenizer,
-            model.prompt_style,
-            Vocabulary(model.tokenizer),
-        )
-        self.seen, self.kind, self.rooms, self.budget, self.seed = seen, kind, rooms, budget, seed
-        self.turn, self.crowd, self.plain, self.lists, self.everyday, self.texts = (
-            turn,
-            crowd,
-            plain,
-            lists,
-            everyday,
-            texts,
-        )
-        by_scene: dict[str, list[Example]] = defaultdict(list)
+    def __init__(self, model: LeoVL, examples: Iterable[Example], weights: Mapping[str, float]):
+        self.tokenizer, self.style, self.weights = model.tokenizer, model.prompt_style, weights
+        self.about: dict[str, list[Example]] = defaultdict(list)
         for example in examples:
-            by_scene[example.scene].append(example)
-        self.examples, self.weights = dict(by_scene), weights or {}
-        self.names = sorted(self.examples)
+            self.about[example.scene].append(example)
+        self.names = sorted(self.about)
         self.encoded: dict[tuple[str, int], Turn] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self.examples.values()))
-
-    def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """The batch of a step; or, on several devices, part ``part`` of ``parts`` of it."""
-        full = min(1.0, 2.5 * step / self.crowd - 1.5) if self.crowd else 1.0  # below 0: only lists
-        tally = self.crowd <= step < 2 * self.crowd and step % 4 == 3
-        rooms = self.rooms * (4 if tally else 1)
-        epoch, place = divmod(step * rooms, len(self.names))
-        orders = [
-            np.random.default_rng((self.seed, 1, epoch + i)).permutation(len(self.names))
-            for i in (0, 1)
-        ]
-        select = np.concatenate(orders)[place : place + rooms][part::parts]
-        lessons = [
-            self.lesson(self.names[i], np.random.default_rng((self.seed, 2, step, i)), full, tally)
-            for i in select
-        ]
-        scenes, turns, words = map(list, zip(*lessons, strict=True))
-        return Batch(scenes, turns, words if self.kind == "image" else None)
-
-    def lesson(
-        self, name: str, rng: np.random.Generator, full: float, tally: bool
-    ) -> tuple[SceneTokens | Symbols, list[Turn], Symbols]:
-        quarters = int(rng.integers(4)) if self.turn else 0
-        seen = self.seen(name)
-        objects, told = [turned_object(o, quarters) for o in seen.objects], False
-        if self.kind == "objects":
-            told = full == 1 and rng.random() < self.texts
-            few = rng.permutation([o.id for o in objects])[: max(5, round(full * len(objects)))]
-            present = with_supports(set(few.tolist()), objects)
-            some = [
-                e
-                for e in self.examples[name]
-                if set(e.derivation.get("objects", [])) <= present and told == (e.task != "qa")
-            ]
-        else:
-            some, present = self.examples[name], set(seen.object_ids.flatten().tolist())
-        here, asked = [o for o in objects if o.id in present], []
-        if full < 0:
-            asked = [(EVERYTHING, object_list(here, rng))]
-        elif tally:
-            asked = counting_questions(here, rng)
-        elif not told and rng.random() < self.lists:
-            asked = short_form_questions(here, rng)
-        if self.kind == "objects":
-            words = objects_as_symbols(here, self.vocabulary)
-            if (
-                full == 1
-                and not tally
-                and rng.random() < 0.5
-                and len(grid := simulate_grid(here, rng)) <= self.budget - 64
-            ):
-                words = tokens_as_symbols(grid, self.vocabulary)
-        else:
-            kept = torch.from_numpy(rng.random(len(seen)) < self.plain) | seen.object_ids.any(1)
-            seen = SceneInput(
-                turned_tokens(select(seen.tokens, kept), quarters), seen.object_ids[kept], objects
-            )
-            words = tokens_as_symbols(seen, self.vocabulary)
-        left = max(self.budget - len(words), 64)
-        if asked:
-            some = [
-                Example("", name, "qa", "list", question, [answer])
-                for question, answer in asked[: max(left // 14, 1)]
-            ]
-            turns = [encode(e, self.tokenizer, self.style) for e in some]
-            turns[0] = dataclasses.replace(turns[0], ids=turns[0].ids[:left])  # a long list
-        else:
-            drawn = [
-                short_phrasing(e) if rng.random() < self.everyday else e
-                for e in self.draw(some, quarters, rng, left)
-            ]
-            turns = [self.encode(e, quarters) for e in drawn]
-        return (seen.tokens if self.kind == "image" else words), turns, words
-
     def draw(
-        self, some: list[Example], quarters: int, rng: np.random.Generator, left: int
+        self, examples: Sequence[Example], quarters: int, rng: np.random.Generator, budget: int
     ) -> list[Example]:
-        """Examples in random order, as many as there are words left for."""
-        # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest u^(1/w)
-        # first.
-        weight = np.array([self.weights.get(e.kind, self.weights.get(e.task, 1.0)) for e in some])
-        order = np.argsort(-np.log(rng.random(len(some))) / np.maximum(weight, 1e-9))
+        """Examples in random order, as many as ``budget`` tokens hold."""
+        weight = np.array(
+            [self.weights.get(e.kind, self.weights.get(e.task, 1.0)) for e in examples]
+        )
+        # Weighted sampling without replacement: the largest u^(1/w) first (Efraimidis and Spirakis
+        # 2006).
+        order = np.argsort(-np.log(rng.random(len(examples))) / np.maximum(weight, 1e-9))
         drawn, used = [], 0
         for i in order[weight[order] > 0]:
-            length = len(self.encode(some[i], quarters).ids)
-            if drawn and used + length > left:
+            length = len(self.encode(examples[i], quarters).ids)
+            if drawn and used + length > budget:
                 continue
-            drawn.append(some[i])
+            drawn.append(examples[i])
             used += length
-            if used > left - 16:
+            if used > budget - 16:
                 break
         return drawn
 
-    def encode(self, example: Example, quarters: int) -> Turn:
+    def encode(self, example: Example, quarters: int = 0) -> Turn:
         key = (example.id, quarters)
         if key not in self.encoded:
-            self.encoded[key] = encode(
-                turned_example(example, quarters), self.tokenizer, self.style
-            )
+            turned = turned_example(example, quarters)
+            self.encoded[key] = encode(turned, self.tokenizer, self.style)
         return self.encoded[key]
+
+    def encode_short(self, questions: Sequence[tuple[str, str]], budget: int) -> list[Turn]:
+        """Lists and short-form questions with their answers; a list that is too long is cut."""
+        turns = []
+        for question, answer in questions[: max(budget // 14, 1)]:
+            example = Example("", "", "qa", "list", question, [answer])
+            turns.append(encode(example, self.tokenizer, self.style))
+        turns[0] = dataclasses.replace(turns[0], ids=turns[0].ids[:budget])
+        return turns
+
+
+def scenes_of_step(count: int, seed: int, step: int, batch_size: int) -> list[int]:
+    """Which of ``count`` scenes a step meets: all once an epoch, in a new order each time."""
+    epoch, place = divmod(step * batch_size, count)
+    orders = [np.random.default_rng((seed, 1, epoch + i)).permutation(count) for i in (0, 1)]
+    return np.concatenate(orders)[place : place + batch_size].tolist()
+
+
+# -- scenes that are seen --------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class SceneQADataset(Dataset):
+    """Image tokens with questions of all tasks, for alignment and tuning."""
+
+    model: InitVar[LeoVL]
+    scene_input: Callable[[str], SceneInput]
+    examples: InitVar[Iterable[Example]]
+    batch_size: int = 8
+    """Scenes a step."""
+    text_budget: int = 512
+    """Tokens of a scene and its questions together: no padding, whatever a scene's size."""
+    seed: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """See ``Questions``."""
+    list_share: float = 0.0
+    """Share of scenes with a list or short-form questions instead (rooms/lists.py)."""
+    short_share: float = 0.0
+    """Share of questions in their shortest phrasing."""
+    turn: bool = True
+    """Turn scenes by 0, 90, 180 or 270 degrees."""
+    background: float = 0.3
+    """Share of tokens without objects that is kept."""
+    ask: bool = True
+    """Without, there are scenes and no questions: all that alignment needs."""
+
+    def __post_init__(self, model: LeoVL, examples: Iterable[Example]):
+        self.questions = Questions(model, examples, self.weights)
+        self.vocabulary = Vocabulary(model.tokenizer)
+
+    def __getitem__(self, key: tuple[int, int, int]) -> Batch:
+        step, part, parts = key
+        names = self.questions.names
+        indices = scenes_of_step(len(names), self.seed, step, self.batch_size)[part::parts]
+        rngs = [np.random.default_rng((self.seed, 2, step, i)) for i in indices]
+        samples = [self.sample(names[i], rng) for i, rng in zip(indices, rngs, strict=True)]
+        return Batch(*map(list, zip(*samples, strict=True)))
+
+    def sample(
+        self, name: str, rng: np.random.Generator
+    ) -> tuple[SceneTokens, list[Turn], Symbols]:
+        """A scene with its turns, and the same tokens in words."""
+        quarters = int(rng.integers(4)) if self.turn else 0
+        scene, short = self.scene_input(name), []
+        if rng.random() < self.list_share and self.ask:
+            visible = set(scene.object_ids.flatten().tolist())
+            objects = [turned_object(o, quarters) for o in scene.objects if o.id in visible]
+            short = short_form_questions(objects, rng)
+        scene = augment(scene, quarters, self.background, rng)
+        symbols = tokens_as_symbols(scene, self.vocabulary)
+        budget = max(self.text_budget - len(scene), LEAST_TEXT)
+        if not self.ask:
+            return scene.tokens, [], symbols
+        if short:
+            return scene.tokens, self.questions.encode_short(short, budget), symbols
+        drawn = self.questions.draw(self.questions.about[name], quarters, rng, budget)
+        drawn = [short_phrasing(e) if rng.random() < self.short_share else e for e in drawn]
+        return scene.tokens, [self.questions.encode(e, quarters) for e in drawn], symbols

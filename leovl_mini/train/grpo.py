@@ -1,5 +1,7 @@
-"""GRPO (Shao et al. 2024), a rival of SceneDPO: the model's own sampled answers, rewarded where
+"""GRPO (Shao et al. 2024), compared with SceneDPO: the model's own sampled answers, rewarded where
 they match exactly.
+
+Explained in notebook 09 (scenedpo).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from leovl_mini.evaluate.answers import exact_match
 from leovl_mini.evaluate.run import predict
 from leovl_mini.model.generation import generate_ids
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.model.prompts import Turn, encode
+from leovl_mini.model.prompts import Turn
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.train.scenedpo import PairBatch, sequence_log_probs
 
@@ -31,20 +33,13 @@ def sample(
     turn had is dropped.
     """
     generator, sampled = torch.Generator().manual_seed(seed), []
+    options = {"greedy_tokens": 0, "generator": generator}
     for scene, turn in zip(scenes, turns, strict=True):
         question = Turn(turn.ids[: turn.answer_start], turn.answer_start, turn.places)
         answers = generate_ids(
-            model,
-            scene,
-            [question] * group,
-            max_new_tokens,
-            temperature,
-            greedy_tokens=0,
-            generator=generator,
+            model, scene, [question] * group, max_new_tokens, temperature, **options
         )
-        sampled.append(
-            [Turn(question.ids + ids, turn.answer_start, turn.places) for ids in answers]
-        )
+        sampled.append([Turn(question.ids + a, turn.answer_start, turn.places) for a in answers])
     return sampled
 
 
@@ -53,10 +48,9 @@ def answer_text(model: LeoVL, turn: Turn) -> str:
 
 
 def advantages(rewards: Float[Tensor, "B G"]) -> Float[Tensor, "B G"]:
-    """How much better an answer is than its group, in standard deviations; 0 where all are alike."""
-    return (rewards - rewards.mean(1, keepdim=True)) / (
-        rewards.std(1, correction=0, keepdim=True) + 1e-6
-    )
+    """How much better an answer is than its group, in standard deviations; 0 if all are alike."""
+    deviation = rewards.std(1, correction=0, keepdim=True)
+    return (rewards - rewards.mean(1, keepdim=True)) / (deviation + 1e-6)
 
 
 def grpo_loss(model: LeoVL, batch: PairBatch, group: int = 8) -> Tensor:
@@ -64,35 +58,21 @@ def grpo_loss(model: LeoVL, batch: PairBatch, group: int = 8) -> Tensor:
     2024). Answers serve for one step, so the ratio to the policy that wrote them is 1 and nothing
     is clipped; no KL term.
     """
-    scenes, asked = (
-        batch.scenes[: batch.answers],
-        [turns[0] for turns in batch.turns[: batch.answers]],
-    )
-    turns = sample(model, scenes, asked, group, batch.seed)
+    count = batch.answer_count
+    scenes, questions = batch.scenes[:count], [turns[0] for turns in batch.turns[:count]]
+    answers = sample(model, scenes, questions, group, batch.seed)
     rewards = [
         [float(exact_match(answer_text(model, t), e.answers)) for t in row]
-        for row, e in zip(turns, batch.examples, strict=True)
+        for row, e in zip(answers, batch.examples, strict=True)
     ]
-    log_probs = sequence_log_probs(model, scenes, turns).view(batch.answers, group)
+    log_probs = sequence_log_probs(model, scenes, answers).view(count, group)
     return -(advantages(torch.tensor(rewards, device=log_probs.device)) * log_probs).mean()
 
 
 def on_policy_answers(
-    model: LeoVL,
-    seen: Callable[[str], SceneInput],
-    examples: Sequence[Example],
-    samples: int = 0,
-    seed: int = 0,
-) -> dict[str, list[str]]:
-    """{id of example: the model's answers}: the greedy one, then so many sampled ones; what wrong
-    answers are taken from first.
-    """
-    scenes = {e.scene: seen(e.scene).tokens for e in examples}
-    own = {e.id: [p] for e, p in zip(examples, predict(model, scenes, examples), strict=True)}
-    for i, example in enumerate(examples if samples else ()):
-        asked = [encode(example, model.tokenizer, model.prompt_style)]
-        own[example.id] += [
-            answer_text(model, t)
-            for t in sample(model, [scenes[example.scene]], asked, samples, seed + i)[0]
-        ]
-    return own
+    model: LeoVL, scene_input: Callable[[str], SceneInput], examples: Sequence[Example]
+) -> dict[str, str]:
+    """{id of an example: the model's most likely answer}: the first choice for wrong answers."""
+    scenes = {e.scene: scene_input(e.scene).tokens for e in examples}
+    predictions = predict(model, scenes, examples)
+    return {e.id: p for e, p in zip(examples, predictions, strict=True)}

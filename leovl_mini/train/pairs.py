@@ -3,7 +3,7 @@ where the right one is false.
 
 LEO-VL's paper does not say how wrong answers and wrong scenes are drawn; every choice here is ours.
 Both are checked against the rooms' objects, not assumed: a scene drawn at random keeps most answers
-to "is there ...?" true.
+to "is there ...?" true. Explained in notebook 09 (scenedpo).
 """
 
 import functools
@@ -53,7 +53,8 @@ class Pair:
     def __post_init__(self):
         if self.reason not in REASONS or self.type not in TYPES:
             raise ValueError(
-                f"unknown reason {self.reason!r} or type {self.type!r}; there are: {', '.join(REASONS + TYPES)}"
+                f"unknown reason {self.reason!r} or type {self.type!r}; "
+                f"there are: {', '.join(REASONS + TYPES)}"
             )
 
 
@@ -69,7 +70,9 @@ def save_pairs(pairs: Iterable[Pair], path: Path) -> None:
 
 def load_pairs(path: Path) -> list[Pair]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist; pairs are made by: leovl-mini train rivals")
+        raise InputError(
+            f"{path} does not exist; pairs are made by: leovl-mini reproduce post-training"
+        )
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [Pair(**{**row, "example": Example(**row["example"])}) for row in rows]
 
@@ -85,24 +88,22 @@ def is_wrong(answer: str, example: Example) -> bool:
     return not any(score_answer(answer, example).values())
 
 
-def refuted(world: SceneGraph, example: Example) -> bool:
+def refuted(graph: SceneGraph, example: Example) -> bool:
     """Whether the example's first answer is false in this room: the same words have another answer
     here, or speak of things that are not here at all, in sight or not. Where things are hidden or
     names ambiguous nothing is refuted.
     """
-    again, answer = asked_elsewhere(world, example), example.answers[0]
+    again, answer = asked_elsewhere(graph, example), example.answers[0]
     if again is not None:
         return is_wrong(answer, again)
     if example.kind == "count":
-        return not world.matching(*example.derivation["about"])
-    if (
-        example.kind == "existence" or answer == "no"
-    ):  # a missing mug is on no table: "no" stays true
-        return False
-    # of two things to choose from the one that is left may be thought right, so the chosen one must
-    # be missing
+        return not graph.matching(*example.derivation["about"])
+    if example.kind == "existence" or answer == "no":
+        return False  # a missing mug is on no table: "no" stays true
+    # Of two things to choose from the one that is left may be thought right, so the chosen one must
+    # be missing.
     names = [answer] if example.kind in CHOICES else example.derivation["slots"].values()
-    return any(not named(world, name) for name in names)
+    return any(not named(graph, name) for name in names)
 
 
 # -- wrong answers and wrong scenes ----------------------------------------------------------------
@@ -114,20 +115,19 @@ def form(answer: str) -> str:
 
 
 def answer_negative(
-    example: Example, own: Sequence[str], known: Counter, rng: np.random.Generator
+    example: Example, on_policy: str | None, answers: Counter, rng: np.random.Generator
 ) -> tuple[str, str] | None:
     """A wrong answer of the same kind with its reason, or None.
 
-    The first of the model's ``own`` answers that is wrong and has the form of an answer to this
-    kind of question; else the other one of two candidates; else one of the ``known`` answers to
-    questions of this kind, as often as it occurs among them.
+    The model's own answer (``on_policy``), if it is wrong and has the form of an answer to this
+    kind of question; else the other one of two candidates; else one of the ``answers`` to questions
+    of this kind, as often as it occurs among them.
     """
     slots = example.derivation["slots"]
-    likely = Counter((slots["a"], slots["b"])) if example.kind in CHOICES else known
+    likely = Counter((slots["a"], slots["b"])) if example.kind in CHOICES else answers
     forms = {form(answer) for answer in likely}
-    for answer in own:
-        if form(answer) in forms and is_wrong(answer, example):
-            return answer, "own generation"
+    if on_policy is not None and form(on_policy) in forms and is_wrong(on_policy, example):
+        return on_policy, "own generation"
     wrong = [answer for answer in sorted(likely) if is_wrong(answer, example)]
     if not wrong:
         return None
@@ -138,7 +138,7 @@ def answer_negative(
 def scene_negatives(
     example: Example,
     rooms: Sequence[str],
-    world: Callable[[str], SceneGraph],
+    graph: Callable[[str], SceneGraph],
     edited: Example | None,
     rng: np.random.Generator,
 ) -> dict[str, str]:
@@ -151,12 +151,11 @@ def scene_negatives(
     own = example.scene.split("-")[0]
     order = [rooms[i] for i in rng.permutation(len(rooms)) if rooms[i] != own]
     answer, found = example.answers[0], {}
-    found["random"] = next((name for name in order if refuted(world(name), example)), None)
-    asked = (
-        (name, asked_elsewhere(world(name), example)) for name in reversed(order)
-    )  # reversed: another room than the random one
+    found["random"] = next((name for name in order if refuted(graph(name), example)), None)
+    # Reversed: another room than the random one.
+    again = ((name, asked_elsewhere(graph(name), example)) for name in reversed(order))
     found["presupposition"] = next(
-        (name for name, again in asked if again and is_wrong(answer, again)), None
+        (name for name, other in again if other and is_wrong(answer, other)), None
     )
     found["edit"] = edited.scene if edited and is_wrong(answer, edited) else None
     return {type: name for type, name in found.items() if name}
@@ -164,47 +163,47 @@ def scene_negatives(
 
 def make_pairs(
     examples: Iterable[Example],
-    world: Callable[[str], SceneGraph],
+    graph: Callable[[str], SceneGraph],
     scenes: Container[str],
     domain: str = "",
-    own: dict[str, list[str]] | None = None,
+    on_policy: dict[str, str] | None = None,
     seed: int = 0,
 ) -> list[Pair]:
     """Short questions about ``scenes`` (say, a feature cache) of a domain ("" = all), once for
     every type of wrong scene there is.
 
     Wrong scenes are rooms of the same domain that other examples ask about, so a split stays a
-    split. ``own`` maps the ids of examples to the model's answers. Edits need the splits
+    split. ``on_policy`` maps the ids of examples to the model's own answers. Edits need the splits
     ``pairs-*``. Questions without a wrong answer or scene are left out.
     """
-    asked = [
+    questions = [
         e
         for e in examples
         if e.task == "qa" and e.scene in scenes and domain in ("", quality.domain(e))
     ]
-    known: dict[str, Counter] = defaultdict(Counter)
+    answers: dict[str, Counter] = defaultdict(Counter)
     rooms: dict[str, dict[str, None]] = defaultdict(dict)
     roles = {
-        (e.derivation["pair"], e.derivation["role"]): e for e in asked if "pair" in e.derivation
+        (e.derivation["pair"], e.derivation["role"]): e for e in questions if "pair" in e.derivation
     }
-    for example in asked:
-        known[example.kind][example.answers[0]] += 1
+    for example in questions:
+        answers[example.kind][example.answers[0]] += 1
         if "-" not in example.scene:  # edited copies of a room are no other rooms
             rooms[quality.domain(example)][example.scene] = None
     pairs = []
-    for i, example in enumerate(asked):
+    for i, example in enumerate(questions):
         rng = np.random.default_rng((seed, i))
-        wrong = answer_negative(example, (own or {}).get(example.id, ()), known[example.kind], rng)
+        own = (on_policy or {}).get(example.id)
+        wrong = answer_negative(example, own, answers[example.kind], rng)
         role = example.derivation.get("role")
         edited = roles.get((example.derivation.get("pair"), "base" if role == "flip" else "flip"))
         if wrong:
-            found = scene_negatives(
-                example, list(rooms[quality.domain(example)]), world, edited, rng
-            )
+            others = list(rooms[quality.domain(example)])
+            found = scene_negatives(example, others, graph, edited, rng)
             pairs += [Pair(example, *wrong, name, type) for type, name in found.items()]
     return pairs
 
 
-def worlds(corpus: RoomDataset) -> Callable[[str], SceneGraph]:
-    """What the frames of a corpus's scenes show, by name; each is looked at once."""
-    return functools.cache(lambda name: visible_graph(corpus.scene(name), corpus.areas(name)))
+def visible_graphs(rooms: RoomDataset) -> Callable[[str], SceneGraph]:
+    """What the frames of made rooms show, by name; each is looked at once."""
+    return functools.cache(lambda name: visible_graph(rooms.scene(name), rooms.areas(name)))

@@ -1,22 +1,30 @@
-"""Post-training: SceneDPO, and the methods it is compared with, by one loop on the same pairs."""
+"""Post-training: SceneDPO, and the methods it is compared with, by one loop on the same pairs.
+
+Explained in notebook 09 (scenedpo).
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from leovl_mini.config import pick_device
-from leovl_mini.data.files import hardware
+from leovl_mini.config import PostTrainConfig, pick_device
 from leovl_mini.evaluate.preferences import preference_metrics
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneInput
+from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train.grpo import grpo_loss
 from leovl_mini.train.loop import train_steps
-from leovl_mini.train.pairs import Pair
-from leovl_mini.train.runlog import RunLog
-from leovl_mini.train.scenedpo import PairDataset, Reference, contrast_log_probs, preference_loss, sft_loss
+from leovl_mini.train.pairs import Pair, load_pairs
+from leovl_mini.train.runlog import RunLog, made_by
+from leovl_mini.train.scenedpo import (
+    PairDataset,
+    Reference,
+    contrast_log_probs,
+    preference_loss,
+    sft_loss,
+)
 
 METHODS = {  # the weights of the three losses; GRPO has rewards instead
     "sft": {"w_a": 0.0, "w_s": 0.0, "w_nll": 1.0},
@@ -29,99 +37,65 @@ METHODS = {  # the weights of the three losses; GRPO has rewards instead
 
 def post_train(
     model: LeoVL,
-    pairs: Sequence[Pair],
-    seen: Callable[[str], SceneInput],
+    dataset: PairDataset,
     method: str = "scenedpo",
-    steps: int = 200,
-    rate: float = 1e-4,
-    rooms: int = 8,
-    seed: int = 0,
-    beta_a: float = 0.1,
-    beta_s: float = 0.1,
-    augment: bool = True,
-    checkpoint: Path | None = None,
+    beta: float = 0.5,
     **options,
 ) -> list[float]:
-    """Train a tuned model by one of ``METHODS``; returns the loss of every step. ``options`` are
-    those of ``train_steps``.
+    """Train a tuned model by one of ``METHODS``; returns the loss of every step. ``beta`` is that
+    of both contrasts; ``options`` are those of ``train_steps``.
 
-    With ``checkpoint`` it goes on where it stopped; ``model`` must then be the one it started from,
-    which is the reference.
+    The model as it is now is the reference, also where a ``checkpoint`` is continued.
     """
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; choose one of: {', '.join(METHODS)}")
-    lessons = PairDataset(
-        model, seen, pairs, rooms, seed, turn=augment, plain=0.3 if augment else 1.0
-    )
+    reference = Reference(model)
     preference = partial(
-        preference_loss, reference=Reference(model), beta_a=beta_a, beta_s=beta_s, **METHODS[method]
+        preference_loss, reference=reference, beta_a=beta, beta_s=beta, **METHODS[method]
     )
     loss = {"sft": sft_loss, "grpo": grpo_loss}.get(method, preference)
-    return train_steps(model, lessons, steps, loss, rate=rate, checkpoint=checkpoint, **options)
+    return train_steps(model, dataset, loss, **options)
 
 
 def run_post_training(
-    start: Path,
+    config: PostTrainConfig,
     pairs: Sequence[Pair],
-    seen: Callable[[str], SceneInput],
-    out: Path,
-    method: str = "scenedpo",
-    steps: int = 200,
-    seed: int = 0,
-    rate: float = 5e-4,
-    beta: float = 0.5,
+    scene_input: Callable[[str], SceneInput],
     held: Sequence[Pair] = (),
     quiet: bool = False,
-) -> tuple[LeoVL, dict]:
-    """Post-train the weights ``start`` and write them to ``out``: (model, note with the contrasts
-    of ``held`` over time).
-
-    ``beta`` is that of both contrasts. An interrupted run goes on where it stopped.
+) -> LeoVL:
+    """One run in the folder ``config.out``: the weights, and in ``run.json`` settings, losses and
+    the preference metrics of ``held`` pairs over time. An interrupted run goes on where it stopped.
     """
-    torch.manual_seed(seed)
-    model = LeoVL.from_pretrained(start, pick_device("auto"))
-    checkpoint = out.with_suffix(".checkpoint")
-    command = f'leovl-mini train prefer PAIRS --cache CACHE --start {start.name} --method "{method}" --steps {steps}'
-    command += f" --rate {rate} --beta {beta} --seed {seed}"
-    dynamics = RunLog(
-        out.with_suffix(".progress.json"),
-        lambda model: preference_metrics(
-            contrast_log_probs(model, held, seen), [p.type for p in held]
-        ),
-        {"command": command},
-    )
-    if not dynamics.scores:
-        dynamics.watch(model, 0) if held else dynamics.write({})
+    torch.manual_seed(config.seed)
+    model = LeoVL.from_pretrained(config.start, pick_device("auto"))
+    types = [pair.type for pair in held]
+
+    def score(model: LeoVL) -> dict:
+        return preference_metrics(contrast_log_probs(model, held, scene_input), types)
+
+    log = RunLog(config.out, made_by("train prefer", config), score)
+    if not log.has_begun():
+        log.evaluate(model, 0) if held else log.write()
     losses = post_train(
         model,
-        pairs,
-        seen,
-        method,
-        steps,
-        rate,
-        seed=seed,
-        beta_a=beta,
-        beta_s=beta,
-        checkpoint=checkpoint,
-        every=max(steps // 8, 1),
-        warmup=min(50, steps // 5),
+        PairDataset(model, scene_input, pairs, seed=config.seed),
+        config.method,
+        config.beta,
+        checkpoint=log.checkpoint,
+        evaluate=log.evaluate if held else None,
         quiet=quiet,
-        watch=dynamics.watch if held else None,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=min(50, config.steps // 5),
+        save_every=max(config.steps // 8, 1),
     )
-    made = {
-        "method": method,
-        "command": command,
-        "steps": steps,
-        "seed": seed,
-        "hardware": hardware(),
-    }
-    made["minutes"] = dynamics.minutes()
-    model.made = made
-    model.save_pretrained(out.with_suffix(""))
-    for file in (checkpoint, dynamics.file):
-        file.unlink(missing_ok=True)
-    return model.eval(), {
-        **made,
-        "losses": [round(v, 4) for v in losses],
-        "dynamics": dynamics.scores,
-    }
+    log.finish(model, losses)
+    log.checkpoint.unlink()  # 13 MB for each of many runs
+    return model.eval()
+
+
+def prefer(config: PostTrainConfig) -> dict:
+    """``leovl-mini train prefer``: one run; returns how the weights were made."""
+    pairs, features = load_pairs(config.pairs), FeatureCache(config.cache)
+    return run_post_training(config, pairs, features.scene).made
