@@ -3,9 +3,9 @@
     from leovl_mini import LeoVL, ask, load_scene, perceive
 
     scene = load_scene("path/to/capture")        # posed RGB-D frames, gravity down, in metres
-    seen = perceive(scene)                       # a few hundred 3D tokens
+    scene_input = perceive(scene)                # a few hundred 3D tokens
     model = LeoVL.from_pretrained("nano")        # trained weights of the package
-    print(ask(seen, "Is there a table?", model))
+    print(ask(scene_input, "Is there a table?", model))
 
 Explained in notebook 00 (overview).
 """
@@ -35,7 +35,7 @@ HOME = {
 
 
 def __getattr__(name: str):
-    """Import what is asked for only then: ``leovl-mini --help`` need not wait for torch."""
+    """Import a name when it is first used: ``leovl-mini --help`` need not wait for torch."""
     if name not in HOME:
         raise AttributeError(f"module 'leovl_mini' has no attribute {name!r}")
     return getattr(importlib.import_module(HOME[name]), name)

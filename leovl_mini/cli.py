@@ -125,51 +125,48 @@ def megabytes(path: Path) -> float:
 # -- commands that are a few lines -----------------------------------------------------------------
 
 
-def perceive_scene(config: c.SceneConfig | c.AskConfig, tokens: Any, preset: str) -> tuple:
-    """(scene, what perception makes of it). Warnings on the way become notes of the scene."""
+def perceive_scene(config: c.SceneConfig | c.AskConfig, weights: Path | None = None) -> tuple:
+    """(scene, what perception makes of it, the model that can read that). Warnings on the way
+    become notes of the scene.
+    """
     from leovl_mini.data.samples import sample_room
+    from leovl_mini.model.ask import load_model
     from leovl_mini.scans.load import load_scene
     from leovl_mini.tokens.pipeline import Clock, perceive
 
-    clock = Clock()
+    clock, device, path = Clock(), c.pick_device(config.device), config.path or sample_room()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        path = config.path or sample_room()
         found = clock.measure("load", load_scene, path, config.max_frames, config.choose, config.up)
-        found = found.to(c.pick_device(config.device))
-        seen = perceive(found, tokens, preset=preset)
+        name = str(weights or config.preset)
+        model = clock.measure("models", load_model, name, config.tokens, device=device)
+        seen = perceive(found.to(device), model.representation, preset=model.preset)
     found.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     seen.seconds = {**clock.seconds, **seen.seconds}
-    return found, seen
+    return found.to(device), seen, model
 
 
 def scene(config: c.SceneConfig) -> list:
     from leovl_mini.data.files import atomic_write
     from leovl_mini.show.plots import overview
-    from leovl_mini.show.report import scene_table, write_points
-    from leovl_mini.show.viewer import figure
+    from leovl_mini.show.report import question_table, scene_examples, scene_table, write_points
+    from leovl_mini.show.viewer import figure, write_page
 
+    examples = scene_examples(config) if config.questions else []
     with atomic_write(config.out) as partial:  # first: is it a place that can be written?
-        found, seen = perceive_scene(config, config.tokens, config.preset)
+        found, seen, model = perceive_scene(config)
         written = write_points(found, partial / "points.ply")
-        overview(found, seen).savefig(partial / "overview.png", dpi=110)
-        page = figure(found, seen, max_points=60_000)
-        page.write_html(partial / "scene.html", include_plotlyjs=True)
+        overview(found, seen).savefig(partial / "overview.png")
+        write_page(figure(found, seen, max_points=60_000), partial / "scene.html")
+    answers = question_table(model, seen.tokens, examples, config.questions) if examples else ()
     files = [f"  {config.out / name}" for name in ("points.ply", "overview.png", "scene.html")]
-    return [scene_table(found, seen, written), *files]
+    return [scene_table(found, seen, written), *answers, *files]
 
 
 def ask(config: c.AskConfig) -> str | None:
-    from leovl_mini.model.ask import ask, load_model
-    from leovl_mini.tokens.pipeline import cached_encoder
+    from leovl_mini.model.ask import ask
 
-    device, preset = c.pick_device(config.device), c.get_preset(config.preset)
-    if config.weights:
-        model = load_model(str(config.weights), device=device)
-    else:
-        encoder = cached_encoder(preset.encoder, preset.longest_side, device)
-        model = load_model(config.preset, config.tokens, encoder.channels, device)
-    found, seen = perceive_scene(config, model.representation, model.preset)
+    found, seen, model = perceive_scene(config, config.weights)
     report(f"{found.name}: {len(found)} frames, {len(seen)} scene tokens, preset {model.preset}")
     question = config.question
     while question:
@@ -178,9 +175,7 @@ def ask(config: c.AskConfig) -> str | None:
         report(f"Q: {question}", f"A: {answer}  ({time.perf_counter() - start:.1f} s)")
         question = next(sys.stdin, "").strip() if config.talk else ""
     if not model.trained:
-        return (
-            "The bridge from scene to language is untrained: the answer does not look at the room."
-        )
+        return "The bridge from scene to language is untrained: no answer looks at the room yet."
 
 
 def rooms_make(config: c.RoomsConfig) -> str | None:
@@ -214,12 +209,10 @@ def rooms_samples(config: c.SamplesConfig) -> None:
 
 
 def train_features(config: c.FeaturesConfig) -> None:
-    from leovl_mini.rooms.dataset import RoomDataset
-    from leovl_mini.tokens.cache import make_features
+    from leovl_mini.tokens.cache import make_features, open_source
 
-    device = c.pick_device(config.device)
-    rooms = RoomDataset(config.corpus)
-    make_features(config.out, rooms, config.preset, config.tokens, device=device)
+    device, source = c.pick_device(config.device), open_source(config.corpus)
+    make_features(config.out, source, config.preset, config.tokens, device=device)
 
 
 def train_sample(config: c.FeatureSampleConfig) -> None:

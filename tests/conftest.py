@@ -1,5 +1,5 @@
-"""Shared fixtures. Real captures lie outside the repository: point LEOVL_REAL_DATA at them, or the
-tests that use them skip.
+"""Shared fixtures. Real captures and annotations lie outside the repository: point LEOVL_REAL_DATA
+at them, or the tests that use them skip.
 """
 
 import dataclasses
@@ -16,19 +16,23 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+def real_data(name: str) -> Path:
+    folder = Path(os.environ.get("LEOVL_REAL_DATA", ROOT.parent / "shared"))
+    if not (folder / name).is_dir():
+        pytest.skip(f"no real data at {folder / name}; set LEOVL_REAL_DATA to a folder with {name}")
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def hololens_room() -> Path:
     """A real RGB-D capture of 40 frames."""
-    path = (
-        Path(os.environ.get("LEOVL_REAL_DATA", ROOT.parent / "shared"))
-        / "real_rgbd"
-        / "hololens_room"
-    )
-    if not path.is_dir():
-        pytest.skip(
-            f"no real capture at {path}; set LEOVL_REAL_DATA to a folder that holds real_rgbd/hololens_room"
-        )
-    return path
+    return real_data("real_rgbd/hololens_room")
+
+
+@pytest.fixture(scope="session")
+def real_text() -> Path:
+    """Rows of published annotation files."""
+    return real_data("real_text")
 
 
 @pytest.fixture(scope="module")

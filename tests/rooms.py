@@ -1,9 +1,9 @@
 """A room whose every depth and colour is known exactly, made without the package's geometry, and a
-writer for each layout.
+writer for each file format.
 
-The writers of ScanNet, 3RScan, ARKitScenes and MultiScan write what real scans have and the
-package's own exporters do not: colour of another resolution, other PGM headers, time stamps that
-differ, frames left out.
+The writers share no code with the package: they are the oracle of its readers. They write what real
+scans have and the package's own exporters do not: colour of another resolution, other PGM headers,
+time stamps that differ, frames left out.
 """
 
 import json
@@ -14,9 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-ROOM = np.array(
-    [[0, 0, 0], [4, 5, 2.5]]
-)  # lower and upper corner in metres, z up, the floor at z = 0
+# lower and upper corner in metres, z up, the floor at z = 0
+ROOM = np.array([[0, 0, 0], [4, 5, 2.5]])
 BOX = np.array([[1.2, 2.2, 0], [2.0, 3.0, 0.7]])
 
 
@@ -42,6 +41,14 @@ class Room(NamedTuple):
     K: np.ndarray  # (3,3)
     camera_to_world: np.ndarray  # (V,4,4)
 
+    def points(self) -> np.ndarray:
+        """Where each pixel's surface is (V,H,W,3), in the world of the poses."""
+        pairs = zip(self.depth, self.camera_to_world, strict=True)
+        return np.stack([back_projected(depth, self.K, pose) for depth, pose in pairs])
+
+    def only(self, frames: list[int]) -> "Room":
+        return Room(self.rgb[frames], self.depth[frames], self.K, self.camera_to_world[frames])
+
 
 def camera(
     width: int, height: int, focal: float = 0.8, centre: tuple[float, float] = (0.51, 0.48)
@@ -49,13 +56,8 @@ def camera(
     """The same camera at any size: focal length in image widths, centre in image sizes from the
     corner of the first pixel.
     """
-    return np.array(
-        [
-            [focal * width, 0, centre[0] * width - 0.5],
-            [0, focal * width, centre[1] * height - 0.5],
-            [0, 0, 1],
-        ]
-    )
+    f, cx, cy = focal * width, centre[0] * width - 0.5, centre[1] * height - 0.5
+    return np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
 
 
 def look(position, yaw: float, pitch: float = -25.0) -> np.ndarray:
@@ -80,6 +82,15 @@ def look_around(views: int) -> np.ndarray:
     )
 
 
+def distances(scene, room: Room) -> np.ndarray:
+    """How far (metres) each measured point of a loaded scene lies from where it is in the
+    capture's own world.
+    """
+    poses = np.linalg.inv(scene.world_from_capture.numpy()) @ scene.camera_to_world.numpy()
+    loaded = Room(scene.rgb.numpy(), scene.depth.numpy(), scene.intrinsics[0].numpy(), poses)
+    return np.linalg.norm(loaded.points() - room.points(), axis=-1)[room.depth > 0]
+
+
 def colour_at(points: np.ndarray) -> np.ndarray:
     """A smooth colour for every place in the room."""
     phase = points @ np.array([[1.1, 0.5, -0.4], [0.7, -1.2, 0.9], [0.6, 1.0, 1.3]]).T
@@ -99,9 +110,8 @@ def ray_depth(K: np.ndarray, pose: np.ndarray, width: int, height: int) -> np.nd
     """Exact z-depth (H,W): the nearest of the walls, seen from inside, and the box, seen from
     outside.
     """
-    rays = (
-        back_projected(np.ones((height, width)), K, pose) - pose[:3, 3]
-    )  # z = 1 in the camera, so lengths are z-depths
+    # z = 1 in the camera, so lengths are z-depths
+    rays = back_projected(np.ones((height, width)), K, pose) - pose[:3, 3]
     rays = np.where(np.abs(rays) < 1e-12, 1e-12, rays)
     to_room, to_box = ((corners[:, None, None] - pose[:3, 3]) / rays for corners in (ROOM, BOX))
     wall = to_room.max(0).min(-1)
@@ -127,12 +137,8 @@ def box_scene(
         [colour_at(back_projected(d, K, pose)) for d, pose in zip(depth, poses, strict=True)]
     )
     depth[:, : height // 10, : width // 10] = 0
-    return Room(
-        rgb,
-        depth.astype(np.float32),
-        K,
-        (WORLDS[world] if isinstance(world, str) else world) @ poses,
-    )
+    capture_from_room = WORLDS[world] if isinstance(world, str) else world
+    return Room(rgb, depth.astype(np.float32), K, capture_from_room @ poses)
 
 
 def save_depth(path: Path, depth: np.ndarray, scale: float, hole: int = 0) -> None:
@@ -140,7 +146,7 @@ def save_depth(path: Path, depth: np.ndarray, scale: float, hole: int = 0) -> No
     Image.fromarray(np.where(depth > 0, (depth * scale).round(), hole).astype(np.uint16)).save(path)
 
 
-def write_poses_txt(path: Path, rgb, depth, K, camera_to_world) -> Path:
+def write_plain(path: Path, rgb, depth, K, camera_to_world) -> Path:
     for folder in ("images", "depth"):
         (path / folder).mkdir(parents=True)
     names = [f"{i:05d}.png" for i in range(len(rgb))]
@@ -193,9 +199,7 @@ def write_tum(path: Path, rgb, depth, K, camera_to_world, scale: float = 5000) -
         lines["groundtruth"].append(f"{time - 0.006:.4f} " + " ".join(f"{x:.4f}" for x in numbers))
     for name, rows in lines.items():
         (path / f"{name}.txt").write_text("\n".join(rows) + "\n")
-    np.savetxt(
-        path / "K.txt", K
-    )  # the data set publishes its cameras on a web page; the reader takes K.txt where there is one
+    np.savetxt(path / "K.txt", K)  # the reader takes it before the data set's published cameras
     return path
 
 
@@ -301,23 +305,9 @@ def write_multiscan(path: Path, rgb, depth, K, camera_to_world, step: int = 1) -
         Image.fromarray(image).save(path / "color" / f"{i}.png")
         save_depth(path / "depth" / f"{i * step}.png", d, 1000)
         transform = (pose @ np.diag([1, -1, -1, 1])).ravel(order="F").tolist()
-        lines.append(
-            json.dumps(
-                {
-                    "timestamp": i / 60,
-                    "transform": transform,
-                    "intrinsics": stream.ravel(order="F").tolist(),
-                }
-            )
-        )
-        lines += [
-            json.dumps(
-                {
-                    "transform": np.eye(4).ravel().tolist(),
-                    "intrinsics": stream.ravel(order="F").tolist(),
-                }
-            )
-        ] * (step - 1)
+        entry = {"transform": transform, "intrinsics": stream.ravel(order="F").tolist()}
+        lines.append(json.dumps({"timestamp": i / 60} | entry))
+        lines += [json.dumps(entry | {"transform": np.eye(4).ravel().tolist()})] * (step - 1)
     (path / "scene_00000_00.jsonl").write_text("\n".join(lines) + "\n")
     resolution = [3 * depth.shape[1], 3 * depth.shape[2]]
     (path / "scene_00000_00.json").write_text(

@@ -1,36 +1,48 @@
-"""Every input that cannot be used ends in one InputError: one sentence that says what is wrong
+"""Every capture that cannot be used ends in one InputError: one sentence that says what is wrong
 and where.
 """
 
+import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from rooms import box_scene, write_poses_txt, write_seven_scenes, write_tum
+from rooms import (
+    box_scene,
+    write_arkitscenes,
+    write_multiscan,
+    write_plain,
+    write_rscan,
+    write_scannet,
+    write_seven_scenes,
+    write_tum,
+)
 
 from leovl_mini.scans import load_scene
-from leovl_mini.scans.capture import read_image
+from leovl_mini.scans.frames import read_image
 from leovl_mini.scans.scene import InputError
 
 ROOM = box_scene(views=3)
-CX, CY = ROOM.K[:2, 2]
 GREY_8, GREY_16 = np.ones((48, 64), np.uint8), np.ones((48, 64), np.uint16)
-FORM = "the camera matrix is not of the form [fx 0 cx; 0 fy cy; 0 0 1]"
 
 
 # Each of these returns a function that breaks the capture in a folder.
 
 
-def remove(name: str):
-    return lambda path: (path / name).unlink()
+def remove(*names: str):
+    return lambda path: [file.unlink() for name in names for file in path.glob(name)] and None
+
+
+def rename(name: str, new: str):
+    return lambda path: (path / name).rename((path / name).with_name(new)) and None
 
 
 def write(name: str, content: str | bytes):
-    return lambda path: (path / name).write_bytes(
-        content if isinstance(content, bytes) else content.encode()
-    )
+    data = content if isinstance(content, bytes) else content.encode()
+    return lambda path: (path / name).write_bytes(data)
 
 
 def truncate(name: str):
@@ -47,15 +59,6 @@ def numbers(name: str, change):
     return lambda path: np.savetxt(path / name, change(np.loadtxt(path / name)))
 
 
-def poses(change):
-    """Replace the poses (V,4,4) by ``change(poses)``."""
-    return numbers("poses.txt", lambda rows: change(rows.reshape(-1, 4, 4)).reshape(-1, 16))
-
-
-def centre(cx: float, cy: float):
-    return numbers("K.txt", lambda K: np.array([[K[0, 0], 0, cx], [0, K[1, 1], cy], [0, 0, 1]]))
-
-
 def line(name: str, number: int, change):
     """Replace one line (the first is 1) of a text file by ``change(line)``."""
 
@@ -65,6 +68,11 @@ def line(name: str, number: int, change):
         (path / name).write_text("\n".join(lines))
 
     return breaker
+
+
+def without(key: str):
+    """One line of JSON without a key."""
+    return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != key})
 
 
 def instances(pixels: np.ndarray):
@@ -88,190 +96,154 @@ def other_folder(*files: str):
     return breaker
 
 
-# What is wrong; what makes it so (it may return another path to load); what the message must say.
-POSES_TXT = [
-    ("poses.txt missing", remove("poses.txt"), "poses.txt is missing"),
-    ("poses.txt empty", write("poses.txt", "# nothing\n"), "poses.txt is empty"),
-    ("poses.txt binary", write("poses.txt", b"\xff\xfe\x00"), "poses.txt is not a text file"),
+def parent(path: Path) -> Path:
+    return path.parent
+
+
+# What breaks the capture (it may return another path to load), and what the message must say.
+PLAIN = [
+    (remove("poses.txt"), "poses.txt is missing"),
+    (write("poses.txt", "# nothing\n"), "poses.txt is empty"),
+    (write("poses.txt", b"\xff\xfe\x00"), "poses.txt is not a text file"),
     (
-        "short row",
         line("poses.txt", 2, lambda row: row[: row.rindex(" ")]),
-        "poses.txt, line 2: expected 16 or 12 numbers",
+        "poses.txt, line 2: expected 16 or 12 numbers, found 15",
     ),
     (
-        "too few rows",
-        numbers("poses.txt", lambda rows: rows[:2]),
-        "poses.txt has 2 rows for 3 frames",
+        line("poses.txt", 2, lambda row: row.rsplit(" ", 4)[0]),
+        "poses.txt, line 2: found 12 numbers, but the first row has 16",
     ),
+    (numbers("poses.txt", lambda rows: rows[:2]), "poses.txt has 2 rows for 3 frames"),
     (
-        "a word in the poses",
         line("poses.txt", 3, lambda row: "lost " + row),
         "poses.txt, line 3: expected numbers, found 'lost",
     ),
+    # what a camera matrix or a pose can have wrong is tested in test_scene.py; here: who is blamed
+    (numbers("poses.txt", lambda rows: -rows), "{path}/poses.txt, frame 00000: the last row"),
+    (remove("images/00001.png"), "images/00001.* is missing"),
+    (truncate("images/00001.png"), "images/00001.png is not a complete image"),
+    (write("images/00001.png", "hello"), "images/00001.png is not a complete image"),
+    (write("images/00001.png", ""), "images/00001.png is not a complete image"),
+    (images("images/00001.png", GREY_16), "images/00001.png: a colour image must have 8 bits"),
+    (remove("depth/00001.png"), "depth/00001.* is missing"),
+    (truncate("depth/00001.png"), "depth/00001.png is not a complete image"),
+    (images("depth/00001.png", GREY_8), "00001.png: a depth image must have one channel"),
+    (images("depth/00001.png", ROOM.rgb[0]), "00001.png: a depth image must have one channel"),
+    (images("depth/00001.png", GREY_16[::2, ::2]), "the depth maps differ in size"),
+    (images("depth/*", GREY_16 * 0), "none of the 3 chosen frames has any valid depth"),
+    (images("depth/*", GREY_16 * 65535), "none of the 3 chosen frames has any valid depth"),
+    (remove("K.txt"), "K.txt is missing"),
+    (numbers("K.txt", lambda K: K[:2]), "K.txt: expected a 3x3 matrix, found 2 rows"),
+    (write("K.txt", "1 0 0 0\n" * 4), "K.txt, line 1: expected 3 numbers, found 4"),
+    (numbers("K.txt", np.transpose), "{path}/K.txt: the camera matrix is not of the form"),
     (
-        "poses left-handed",
-        poses(lambda T: T @ np.diag([1, 1, -1, 1])),
-        "{path}/poses.txt, frame 00000: the rotation is left-handed",
-    ),
-    (
-        "poses scaled",
-        poses(lambda T: T @ np.diag([2, 2, 2, 1])),
-        "{path}/poses.txt, frame 00000: the rotation is not orthonormal",
-    ),
-    (
-        "poses column-major",
-        poses(lambda T: T.mT),
-        "{path}/poses.txt, frame 00000: the last row of a pose must be 0 0 0 1",
-    ),
-    ("image missing", remove("images/00001.png"), "images/00001.* is missing"),
-    ("image truncated", truncate("images/00001.png"), "images/00001.png is not a complete image"),
-    (
-        "image is text",
-        write("images/00001.png", "hello"),
-        "images/00001.png is not a complete image",
-    ),
-    ("image is empty", write("images/00001.png", ""), "images/00001.png is not a complete image"),
-    (
-        "image of 16 bits",
-        images("images/00001.png", GREY_16),
-        "images/00001.png: a colour image must have 8 bits",
-    ),
-    ("depth missing", remove("depth/00001.png"), "depth/00001.* is missing"),
-    ("depth truncated", truncate("depth/00001.png"), "depth/00001.png is not a complete image"),
-    (
-        "depth of 8 bits",
-        images("depth/00001.png", GREY_8),
-        "depth/00001.png: a depth image must have one channel",
-    ),
-    (
-        "depth in colour",
-        images("depth/00001.png", ROOM.rgb[0]),
-        "depth/00001.png: a depth image must have one channel",
-    ),
-    (
-        "depth of two sizes",
-        images("depth/00001.png", GREY_16[::2, ::2]),
-        "the depth maps differ in size",
-    ),
-    (
-        "depth all zero",
-        images("depth/*", GREY_16 * 0),
-        "none of the 3 chosen frames has any valid depth",
-    ),
-    (
-        "depth all 65535",
-        images("depth/*", GREY_16 * 65535),
-        "none of the 3 chosen frames has any valid depth",
-    ),
-    ("K missing", remove("K.txt"), "K.txt is missing"),
-    (
-        "K of two rows",
-        numbers("K.txt", lambda K: K[:2]),
-        "K.txt: expected a 3x3 matrix, found 2 rows",
-    ),
-    ("K of 4x4", write("K.txt", "1 0 0 0\n" * 4), "K.txt, line 1: expected 3 numbers, found 4"),
-    ("K zero", numbers("K.txt", np.zeros_like), FORM),
-    (
-        "K not finite",
-        numbers("K.txt", lambda K: K * np.nan),
-        "the camera matrix must be 3x3 finite numbers",
-    ),
-    ("K transposed", numbers("K.txt", np.transpose), FORM + "; is it transposed?"),
-    ("K rows exchanged", numbers("K.txt", lambda K: K[[1, 0, 2]]), FORM),
-    (
-        "focal length negative",
-        numbers("K.txt", lambda K: K * [-1, 1, 1]),
-        "focal lengths must be positive",
-    ),
-    ("cx and cy swapped", centre(CY, CX), "look swapped for a 64x48 image"),
-    (
-        "principal point outside",
-        centre(320, 240),
-        "the principal point (320, 240) lies outside the 64x48 image",
-    ),
-    (
-        "K_depth of another size",
         write("K_depth.txt", "585 0 320\n0 585 240\n0 0 1"),
         "{path}/K_depth.txt: the principal point",
     ),
+    (instances(GREY_16[::2, ::2]), "instances/00000.png: the instance mask must have the size"),
+    (write("scene.json", "{"), "scene.json is not a JSON file"),
+    (write("scene.json", "[]"), "scene.json is not a valid scene description"),
+    (write("scene.json", '{"up": "w"}'), "scene.json is not a valid scene description: up must"),
+    (write("scene.json", '{"floor": "low"}'), "scene.json is not a valid scene description"),
+    (write("scene.json", '{"objects": [{"id": 1}]}'), "scene.json is not a valid scene descr"),
+    (other_folder(), "other is empty; known file formats: poses.txt"),
     (
-        "mask of another size",
-        instances(GREY_16[::2, ::2]),
-        "instances/00000.png: the instance mask must have the size",
-    ),
-    (
-        "scene.json unreadable",
-        write("scene.json", "{"),
-        "scene.json is not a valid scene description",
-    ),
-    ("scene.json a list", write("scene.json", "[]"), "scene.json is not a valid scene description"),
-    ("scene.json up unknown", write("scene.json", '{"up": "w"}'), "scene.json"),
-    ("scene.json floor a word", write("scene.json", '{"up": "z", "floor": "low"}'), "scene.json"),
-    ("empty folder", other_folder(), "other is empty; known layouts: poses.txt"),
-    (
-        "unknown layout",
         other_folder("notes.md"),
-        "other is not a capture in a known layout; known layouts: poses.txt",
+        "other is not a capture in a known file format; known file formats: poses.txt",
     ),
-    ("folder around the capture", lambda path: path.parent, "did you mean {path}?"),
-    ("a file", lambda path: path / "K.txt", "K.txt is a file; pass the folder of a capture"),
-    ("no such path", lambda path: path / "nowhere", "nowhere does not exist"),
+    (parent, "did you mean {path}?"),
+    (lambda path: path / "K.txt", "K.txt is a file; pass the folder of a capture"),
+    (lambda path: path / "nowhere", "nowhere does not exist"),
 ]
 TSDF_FUSION = [
+    (remove("frame-000001.color.png"), "frame-000001.color.png (or .jpg) is missing"),
+    (remove("frame-000001.depth.png"), "frame-000001.depth.png is missing"),
     (
-        "colour missing",
-        remove("frame-000001.color.png"),
-        "frame-000001.color.png (or .jpg) is missing",
-    ),
-    ("depth missing", remove("frame-000001.depth.png"), "frame-000001.depth.png is missing"),
-    (
-        "pose of three rows",
         numbers("frame-000001.pose.txt", lambda T: T[:3]),
         "frame-000001.pose.txt: expected a 4x4 matrix",
     ),
     (
-        "a word in a pose",
         line("frame-000001.pose.txt", 2, lambda row: "lost"),
         "frame-000001.pose.txt, line 2: expected numbers",
     ),
     (
-        "calibration of 4x4",
         write("camera-intrinsics.txt", "1 0 0 0\n" * 4),
         "camera-intrinsics.txt, line 1: expected 3 numbers",
     ),
     (
-        "not the Kinect's size",
-        remove("camera-intrinsics.txt"),
+        remove("camera-intrinsics.txt"),  # not the Kinect's size
         "the principal point (320, 240) lies outside the 64x48 image",
     ),
-    ("folder around the capture", lambda path: path.parent, "did you mean {path}?"),
+    (parent, "did you mean {path}?"),
 ]
 TUM = [
-    ("groundtruth.txt missing", remove("groundtruth.txt"), "groundtruth.txt is missing"),
+    (remove("groundtruth.txt"), "groundtruth.txt is missing"),
+    (numbers("groundtruth.txt", lambda rows: rows + np.eye(8)[7]), "groundtruth.txt: the rotation"),
+    (write("rgb.txt", ""), "rgb.txt lists no files"),
+    (write("depth.txt", "# depth maps\n"), "depth.txt lists no files"),
+    (line("rgb.txt", 4, lambda row: row + " more"), "rgb.txt: every line must hold a time stamp"),
     (
-        "quaternions not unit",
-        numbers("groundtruth.txt", lambda rows: rows + np.eye(8)[7]),
-        "groundtruth.txt: the rotations",
-    ),
-    ("rgb.txt empty", write("rgb.txt", ""), "rgb.txt lists no files"),
-    ("depth.txt only comments", write("depth.txt", "# depth maps\n"), "depth.txt lists no files"),
-    (
-        "rgb.txt of three columns",
-        line("rgb.txt", 4, lambda row: row + " more"),
-        "rgb.txt: every line must hold a time stamp",
-    ),
-    (
-        "listed image missing",
         lambda path: min((path / "rgb").iterdir()).unlink(),
         ".png is missing; the capture lists this frame",
     ),
     (
-        "clocks an hour apart",
         numbers("groundtruth.txt", lambda rows: rows + 3600 * np.eye(8)[0]),
         "are the three clocks the same?",
     ),
-    ("folder around the capture", lambda path: path.parent, "did you mean {path}?"),
+    (parent, "did you mean {path}?"),
 ]
+SCANNET = [
+    (remove("depth/2.png"), "depth/2.png is missing"),
+    (rename("pose/0.txt", "first.txt"), "pose/first.txt: frames"),
+    (
+        line("intrinsic/intrinsic_depth.txt", 4, lambda row: row + " 1"),
+        "intrinsic_depth.txt, line 4: expected 4 numbers",
+    ),
+    (remove("pose/*"), "room holds no frames"),
+]
+RSCAN = [
+    (remove("sequence/*.pose.txt"), "room holds no frames"),
+    (
+        line("sequence/_info.txt", 9, lambda row: row.replace("m_depthShift", "shift")),
+        "sequence/_info.txt: no valid image sizes",
+    ),
+    (
+        write("sequence/frame-000001.depth.pgm", b"P5 64 48 65535\n123"),
+        "000001.depth.pgm is not a complete PGM image",
+    ),
+    (remove("sequence/frame-000001.depth.pgm"), "000001.depth.pgm is missing"),
+]
+ARKITSCENES = [
+    (remove("lowres_wide/*"), "lowres_wide holds no .png"),
+    (remove("lowres_wide_intrinsics/*"), ".pincam is missing"),
+    (write("lowres_wide.traj", "1 2 3\n"), "lowres_wide.traj, line 1: expected 7 numbers"),
+    (
+        numbers("lowres_wide.traj", lambda rows: rows + 3600 * np.eye(7)[0]),
+        "no image has a pose within 0.005 s",
+    ),
+    (rename("lowres_wide/41069021_305.433.png", "a.png"), "a.png: the name must end in _ and the"),
+]
+MULTISCAN = [
+    (
+        line("scene_00000_00.jsonl", 1, without("transform")),
+        "scene_00000_00.jsonl, line 1: no valid transform",
+    ),
+    (line("scene_00000_00.jsonl", 1, lambda row: "{"), "00.jsonl, line 1: no valid transform"),
+    (write("scene_00000_00.jsonl", "{}\n"), "scene_00000_00.jsonl"),
+    (remove("depth/0.png"), "3 images in color/ but 2 depth maps"),
+    (write("other.jsonl", "{}"), "several .jsonl files"),
+    (write("scene_00000_00.json", "{}"), "scene_00000_00.json: no valid streams"),
+    (write("scene_00000_00.json", "{"), "scene_00000_00.json is not a JSON file"),
+]
+FORMATS = {
+    "plain": (write_plain, PLAIN),
+    "tsdf-fusion": (partial(write_seven_scenes, tsdf_fusion=True), TSDF_FUSION),
+    "TUM": (write_tum, TUM),
+    "ScanNet": (write_scannet, SCANNET),
+    "3RScan": (write_rscan, RSCAN),
+    "ARKitScenes": (write_arkitscenes, ARKITSCENES),
+    "MultiScan": (write_multiscan, MULTISCAN),
+}
 
 
 def assert_one_sentence(message: str, path: Path) -> None:
@@ -280,23 +252,15 @@ def assert_one_sentence(message: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "write_capture, breaker, text",
+    "writer, breaker, text",
     [
-        pytest.param(writer, breaker, text, id=f"{layout}: {name}")
-        for layout, writer, table in [
-            ("poses.txt", write_poses_txt, POSES_TXT),
-            (
-                "tsdf-fusion",
-                lambda path, *room: write_seven_scenes(path, *room, tsdf_fusion=True),
-                TSDF_FUSION,
-            ),
-            ("TUM", write_tum, TUM),
-        ]
-        for name, breaker, text in table
+        pytest.param(writer, breaker, text, id=f"{name}-{text}")
+        for name, (writer, table) in FORMATS.items()
+        for breaker, text in table
     ],
 )
-def test_bad_input_is_one_capture_error_of_one_sentence(tmp_path, write_capture, breaker, text):
-    path = write_capture(tmp_path / "room", *ROOM)
+def test_bad_input_is_one_input_error_of_one_sentence(tmp_path, writer, breaker, text):
+    path = writer(tmp_path / "room", *ROOM)
     other = breaker(path)
     with pytest.raises(InputError) as caught:
         load_scene(other if isinstance(other, Path) else path)
@@ -304,37 +268,20 @@ def test_bad_input_is_one_capture_error_of_one_sentence(tmp_path, write_capture,
     assert text.format(path=path) in message
     assert str(tmp_path) in message
     assert_one_sentence(message, path)
-    assert caught.value.__cause__ is None and (
-        caught.value.__suppress_context__ or not caught.value.__context__
-    )  # no second error
-
-
-@pytest.mark.parametrize(
-    "file, breaker",
-    [
-        ("K.txt", numbers("K.txt", np.transpose)),
-        ("K_depth.txt", write("K_depth.txt", "585 0 320\n0 585 240\n0 0 1")),
-        ("poses.txt", poses(lambda T: T @ np.diag([1, 1, -1, 1]))),
-    ],
-    ids=["K.txt", "K_depth.txt", "poses.txt"],
-)
-def test_a_wrong_camera_or_pose_is_blamed_on_the_file_that_holds_it(tmp_path, file, breaker):
-    path = write_poses_txt(tmp_path / "room", *ROOM)
-    breaker(path)
-    with pytest.raises(InputError, match=re.escape(str(path / file))):
-        load_scene(path)
+    error = caught.value  # not the second of two
+    assert error.__cause__ is None and (error.__suppress_context__ or not error.__context__)
 
 
 @pytest.mark.parametrize("choose", ["spread", "overlap"])
 def test_a_broken_image_is_found_however_frames_are_chosen(tmp_path, choose):
-    path = write_poses_txt(tmp_path / "room", *ROOM)
+    path = write_plain(tmp_path / "room", *ROOM)
     truncate("images/00000.png")(path)
     with pytest.raises(InputError, match="00000.png is not a complete image"):
         load_scene(path, max_frames=2, choose=choose)
 
 
 def test_an_image_cut_off_anywhere_is_never_half_an_image(tmp_path):
-    whole = write_poses_txt(tmp_path / "room", *ROOM) / "images" / "00000.png"
+    whole = write_plain(tmp_path / "room", *ROOM) / "images" / "00000.png"
     pixels, data, cut = read_image(whole), whole.read_bytes(), tmp_path / "cut.png"
     for length in {*range(60), *range(60, len(data), 97)}:
         cut.write_bytes(data[:length])

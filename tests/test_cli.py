@@ -148,7 +148,7 @@ def test_bench_prints_a_table_and_its_exit_code_tells_whether_an_aim_was_missed(
         (["scene", "{tmp}/nowhere"], "nowhere does not exist"),
         (["scene", "{tmp}/empty"], "is empty"),
         (["scene", "{tmp}/file.txt"], "is a file"),
-        (["scene", "{tmp}/unknown"], "not a capture in a known layout"),
+        (["scene", "{tmp}/unknown"], "not a capture in a known file format"),
         (["ask", "{tmp}/nowhere"], "does not exist"),
         (["scene", "{tmp}/empty", "--out", "{tmp}/file.txt/out"], "file.txt"),
         (["rooms", "make", "--rooms", "1", "--out", "{tmp}/unknown"], "exists already"),

@@ -54,7 +54,7 @@ def center_of_cell(depth: torch.Tensor) -> torch.Tensor | None:
 
 
 def test_back_project_equals_open3d():
-    from leovl_mini.rooms.render import open3d
+    from leovl_mini.data.open3d_headless import open3d
 
     depth, (intrinsics, poses) = random_depth(3, 24, 32), random_cameras(3, 24, 32)
     points = back_project(depth, intrinsics, poses)
@@ -196,9 +196,9 @@ def test_lift_keeps_or_counts_every_cell_and_leaves_features_untouched(device):
     features = torch.randn(3, 4, 5, 6)
     patches = lift(*(x.to(device) for x in (features, depth, intrinsics, poses)))
     centers, keep = patch_centers(depth, intrinsics, poses, 4, 5)
-    view, row, column = patches.source.cpu().unbind(1)
+    view, row, column = patches.cells.cpu().unbind(1)
     assert 0 < patches.dropped < 60 and len(patches) + patches.dropped == 60
-    assert torch.equal(patches.source.cpu(), keep.nonzero())
+    assert torch.equal(patches.cells.cpu(), keep.nonzero())
     assert torch.equal(patches.features.cpu(), features[view, row, column])
     assert_close(patches.centers.cpu(), centers[view, row, column], atol=1e-4, rtol=0)
 
@@ -217,5 +217,5 @@ def test_gradients_reach_exactly_the_kept_features():
     patches = lift(features, random_depth(2, 13, 17, holes=0.75), *random_cameras(2, 13, 17))
     patches.features.sum().backward()
     kept = torch.zeros(2, 4, 5)
-    kept[patches.source.unbind(1)] = 1
+    kept[patches.cells.unbind(1)] = 1
     assert torch.equal(features.grad, kept[..., None].expand_as(features))

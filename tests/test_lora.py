@@ -22,7 +22,7 @@ from leovl_mini.model.hub import load_weights, notes, restore, save_checkpoint, 
 from leovl_mini.model.language import load_language
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import TARGETS, add_lora, merge_lora
-from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
+from leovl_mini.model.prompts import SPECIAL_TOKENS
 from leovl_mini.rooms.dataset import RoomDataset, make_rooms
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import make_features
@@ -307,7 +307,7 @@ def test_pretrained_models_get_marks_that_differ_and_are_as_loud_as_words(tiny):
     plain = language.LlamaForCausalLM.from_pretrained(tiny).get_input_embeddings().weight
     loaded, again = load_language(str(tiny)), load_language(str(tiny))
     table = loaded.model.get_input_embeddings().weight
-    ids = loaded.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
+    ids = loaded.tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
     assert (
         sorted(ids) == list(range(len(plain), len(table)))
         and loaded.model.get_output_embeddings().weight is table

@@ -291,7 +291,7 @@ def test_answers_are_the_same_on_cuda(model):
     model.to("cuda")
     tokens = model.representation(
         type(patches)(
-            *(x.to("cuda") for x in (patches.features, patches.centers, patches.source)), 0
+            *(x.to("cuda") for x in (patches.features, patches.centers, patches.cells)), 0
         )
     )
     answer = model.generate(tokens, "Why?", 8).text

@@ -223,7 +223,7 @@ def test_every_token_of_the_bundled_room_names_patches_that_lie_near_it(bundled)
     scene, scene_input, more = bundled
     layer = figure(scene, scene_input, more=more).data[4]
     patches, frames = scene_input.patches, scene.frame_names
-    places = map(tuple, patches.source.tolist())
+    places = map(tuple, patches.cells.tolist())
     centers = dict(zip(places, patches.centers, strict=True))
     for place, text in zip(np.stack([layer.x, layer.y, layer.z], 1), layer.text, strict=True):
         head, cells = text.split("<br>")

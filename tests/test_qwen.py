@@ -23,7 +23,7 @@ from leovl_mini.model.hub import load_weights, save_weights
 from leovl_mini.model.language import load_language
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import TARGETS, add_lora
-from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
+from leovl_mini.model.prompts import SPECIAL_TOKENS
 from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.scans import load_scene
 from leovl_mini.tokens.pipeline import perceive
@@ -122,7 +122,7 @@ def test_positions_simply_count_on(tiny):
         embedded = language.model.get_input_embeddings()(ids)
         got = language.model(inputs_embeds=embedded, position_ids=torch.arange(30)[None]).logits
     rows = min(
-        language.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
+        language.tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
     )  # what follows has become marks
     assert_close(got[..., :rows], expected[..., :rows])
 
@@ -135,7 +135,7 @@ def test_marks_fit_into_the_table_or_it_grows(tmp_path, spare, tied):
         whole.get_input_embeddings().weight,
         language.model.get_input_embeddings().weight,
     )
-    ids = language.tokenizer.convert_tokens_to_ids(SPECIAL + HEIGHT_BINS)
+    ids = language.tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
     assert (
         len(table) == max(len(before), len(language.tokenizer)) and len(set(ids)) == len(ids) == 127
     )

@@ -31,6 +31,8 @@ class SceneConfig:
     """Folder of a capture; without, a bundled room."""
     out: Path = Path("output/scene")
     """Folder for points.ply, overview.png and scene.html."""
+    questions: int = 0
+    """Also ask so many of the room's own questions, as bundled rooms have them."""
     max_frames: int = 40
     """Use at most this many frames."""
     choose: Literal["spread", "overlap"] = "spread"
@@ -47,6 +49,7 @@ class SceneConfig:
     def __post_init__(self):
         get_preset(self.preset)
         at_least(1, self, "max_frames")
+        at_least(0, self, "questions")
 
 
 @dataclass

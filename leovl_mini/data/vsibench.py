@@ -1,32 +1,47 @@
-"""What VSI-Bench asks of its published meta information (room sizes, counts, boxes), as
-``Example``s.
+"""What VSI-Bench (arXiv 2412.14171) asks of its published meta information (room sizes, counts,
+boxes), as ``Example``s.
 """
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import lsq_linear
 
+from leovl_mini.data.entries import AS_PUBLISHED, Entry
 from leovl_mini.data.examples import Example
-from leovl_mini.data.fields import get, load
+from leovl_mini.scans.capture import read_json
 from leovl_mini.scans.scene import InputError
 
-ROOM_SIZE = "What is the size of this room (in square meters)? If multiple rooms are shown, estimate the size of the combined space."
+# the kinds of questions in VSI-Bench's words, the unit of the answer and its decimals
+KINDS = {
+    "room_size_estimation": (
+        "What is the size of this room (in square meters)? If multiple rooms are shown, "
+        "estimate the size of the combined space.",
+        "square metres",
+        1,
+    ),
+    "object_counting": ("How many {}(s) are in this room?", "objects", 0),
+    "object_size_estimation": (
+        "What is the length of the longest dimension (length, width, or height) of the {}, "
+        "measured in centimeters?",
+        "centimetres",
+        0,
+    ),
+    "object_abs_distance": (
+        "Measuring from the closest point of each object, what is the distance between the {} "
+        "and the {} (in meters)?",
+        "metres",
+        1,
+    ),
+}
+
+NEAREST = 0.2  # metres; nearer pairs are not asked about
 
 
-COUNT = "How many {}(s) are in this room?"
-
-
-SIZE = "What is the length of the longest dimension (length, width, or height) of the {}, measured in centimeters?"
-
-
-DISTANCE = "Measuring from the closest point of each object, what is the distance between the {} and the {} (in meters)?"
-
-
-def read_vsibench_meta(path: str | Path) -> list[Example]:
-    """The numeric questions that VSI-Bench (arXiv 2412.14171) derives from its meta information, in
-    VSI-Bench's words.
+def read_vsibench_meta(path: Path) -> list[Example]:
+    """The numeric questions that VSI-Bench derives from its meta information.
 
     ``kind`` is its question type; ``derivation`` holds the ``unit``, the ``value`` before rounding
     and the ``categories`` asked of.
@@ -44,102 +59,82 @@ def read_vsibench_meta(path: str | Path) -> list[Example]:
     points in the boxes, so their distances may be a few centimetres larger than these exact ones.
     VSI-Bench itself asks a part of these questions, checked by hand.
     """
-    data = load(path)
+    data = read_json(Path(path))
     if not isinstance(data, dict):
-        raise InputError(
-            f"{path} must be an object of scenes, found a {type(data).__name__}; take the file as it is published."
-        )
-    examples = []
-    for scene, entry in data.items():
-        at = f"{path}, scene {scene}"
-        area = get(entry, "room_size", "number", at)
-        found = [("room_size_estimation", ROOM_SIZE, f"{area:.1f}", area, "square metres", [])]
-        counts, boxes = (get(entry, key, "object", at) for key in ("object_counts", "object_bbox"))
-        for name in counts:
-            count = get(counts, name, "whole number", f"{at}, object_counts")
-            if count > 1:
-                found.append(
-                    ("object_counting", COUNT.format(name), str(count), count, "objects", [name])
-                )
-        single = {name: one_box(boxes, name, at) for name, count in counts.items() if count == 1}
-        for name, (_, _, lengths) in single.items():
-            longest = 100 * float(lengths.max())
-            found.append(
-                (
-                    "object_size_estimation",
-                    SIZE.format(name),
-                    f"{longest:.0f}",
-                    longest,
-                    "centimetres",
-                    [name],
-                )
-            )
-        for a, b in itertools.combinations(single, 2):
-            distance = box_distance(single[a], single[b])
-            if round(distance, 1) >= 0.2:
-                found.append(
-                    (
-                        "object_abs_distance",
-                        DISTANCE.format(a, b),
-                        f"{distance:.1f}",
-                        distance,
-                        "metres",
-                        [a, b],
-                    )
-                )
-        for kind, question, answer, value, unit, names in found:
-            examples.append(
-                Example(
-                    id="/".join([scene, kind, *names]),
-                    scene=scene,
-                    task="qa",
-                    kind=kind,
-                    question=question,
-                    answers=[answer],
-                    derivation={"unit": unit, "value": value, "categories": names},
-                )
-            )
-    return examples
-
-
-def one_box(boxes: dict, name: str, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The box of a category with one object: centre (3,), axes (3,3) with one unit vector per row,
-    and lengths (3,) along them.
-    """
-    where = f"{where}, object_bbox"
-    entries = get(boxes, name, "list of objects", where)
-    if len(entries) != 1:
-        raise InputError(
-            f"{where}: {name!r} has {len(entries)} boxes but a count of 1; take the file as it is published."
-        )
-    parts = [
-        np.array(get(entries[0], key, "list of numbers", where))
-        for key in ("centroid", "normalizedAxes", "axesLengths")
+        raise InputError(f"{path} must hold an object of scenes; is it the right file?")
+    return [
+        example(scene, kind, value, names)
+        for scene, fields in data.items()
+        for kind, value, names in values(Entry(data, str(path)).inner(scene))
     ]
-    if [len(part) for part in parts] != [3, 9, 3] or (parts[2] < 0).any():
+
+
+def values(scene: Entry) -> list[tuple[str, int | float, list[str]]]:
+    """What is asked of one scene: the kind of question, the exact answer, the categories."""
+    counts, boxes = scene.inner("object_counts"), scene.inner("object_bbox")
+    number = {name: counts.get(name, int) for name in counts.fields}
+    single = {name: one_box(boxes, name) for name, count in number.items() if count == 1}
+    found = [("room_size_estimation", scene.get("room_size", float), [])]
+    found += [("object_counting", count, [name]) for name, count in number.items() if count > 1]
+    found += [
+        ("object_size_estimation", 100 * float(box.lengths.max()), [name])
+        for name, box in single.items()
+    ]
+    for a, b in itertools.combinations(single, 2):
+        distance = box_distance(single[a], single[b])
+        if round(distance, 1) >= NEAREST:
+            found.append(("object_abs_distance", distance, [a, b]))
+    return found
+
+
+def example(scene: str, kind: str, value: int | float, names: list[str]) -> Example:
+    question, unit, decimals = KINDS[kind]
+    return Example(
+        id="/".join([scene, kind, *names]),
+        scene=scene,
+        task="qa",
+        kind=kind,
+        question=question.format(*names),
+        answers=[f"{value:.{decimals}f}"],
+        derivation={"unit": unit, "value": value, "categories": names},
+    )
+
+
+@dataclass
+class Box:
+    """A box turned in any way: ``axes`` has one unit vector a row, ``lengths`` go along them."""
+
+    center: np.ndarray  # (3,) metres
+    axes: np.ndarray  # (3,3)
+    lengths: np.ndarray  # (3,) metres
+
+
+def one_box(boxes: Entry, name: str) -> Box:
+    """The box of a category with one object."""
+    first, *others = boxes.get(name, list[dict])
+    entry = Entry(first, f"{boxes.where}, {name}")
+    center, axes, lengths = (
+        np.array(entry.get(key, list[float]))
+        for key in ("centroid", "normalizedAxes", "axesLengths")
+    )
+    shaped = (len(center), len(axes), len(lengths)) == (3, 9, 3)
+    square = shaped and np.abs(axes.reshape(3, 3) @ axes.reshape(3, 3).T - np.eye(3)).max() < 1e-3
+    if others or not square or lengths.min() < 0:
         raise InputError(
-            f"{where}: the box of {name!r} must have 3 + 9 + 3 numbers, lengths positive; take the file as it is published."
+            f"{entry.where}: there must be one box, as the count says, of 3 + 9 + 3 numbers with "
+            f"axes at right angles and lengths of at least 0; {AS_PUBLISHED}."
         )
-    centre, axes, lengths = parts
-    if np.abs(axes.reshape(3, 3) @ axes.reshape(3, 3).T - np.eye(3)).max() > 1e-3:
-        raise InputError(
-            f"{where}: the axes of {name!r} are not at right angles; take the file as it is published."
-        )
-    return centre, axes.reshape(3, 3), lengths
+    return Box(center, axes.reshape(3, 3), lengths)
 
 
-def box_distance(
-    a: tuple[np.ndarray, np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> float:
-    """Metres between the closest points of two oriented boxes (centre, axes, lengths); 0 where they
-    overlap.
+def box_distance(a: Box, b: Box) -> float:
+    """Metres between the closest points of two boxes; 0 where they overlap.
 
-    A point of a box is centre + axes.T @ s with -lengths/2 <= s <= lengths/2, so the closest pair
+    A point of a box is center + axes.T @ s with -lengths/2 <= s <= lengths/2, so the closest pair
     solves a least-squares problem with bounds in six numbers, exactly.
     """
-    (centre_a, axes_a, lengths_a), (centre_b, axes_b, lengths_b) = a, b
-    half = np.concatenate([lengths_a, lengths_b]) / 2 + 1e-9  # bounds may not coincide
+    half = np.concatenate([a.lengths, b.lengths]) / 2 + 1e-9  # bounds may not coincide
     solution = lsq_linear(
-        np.hstack([axes_a.T, -axes_b.T]), centre_b - centre_a, bounds=(-half, half), tol=1e-12
+        np.hstack([a.axes.T, -b.axes.T]), b.center - a.center, bounds=(-half, half), tol=1e-12
     )
     return float(np.linalg.norm(solution.fun))

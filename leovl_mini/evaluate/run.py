@@ -4,7 +4,6 @@ domain, with controls.
 Explained in notebook 08 (evaluation).
 """
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write
+from leovl_mini.data.files import write_json
 from leovl_mini.evaluate.answers import SHORT, TEXTS, main_score
 from leovl_mini.evaluate.captions import caption_scores
 from leovl_mini.evaluate.controls import CONTROLS, majority_baseline, next_scenes, scenes_for
@@ -217,5 +216,4 @@ def as_rows(results: dict[str, dict]) -> list[list[str]]:
 
 
 def write_results(path: Path, note: dict, results: dict) -> None:
-    with atomic_write(path.parent) as partial:
-        (partial / path.name).write_text(json.dumps({**note, "results": results}, indent=1) + "\n")
+    write_json(path, {**note, "results": results})

@@ -11,10 +11,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from leovl_mini.config import GrowthConfig, command_of
-from leovl_mini.data.files import hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.experiments.speed import median_seconds, workload
 from leovl_mini.perception.lift import Patches, lift
-from leovl_mini.show.report import write_rows
 from leovl_mini.tokens import REPRESENTATIONS, representation
 
 FRAMES = (8, 16, 32, 64, 128, 256)
@@ -96,5 +95,5 @@ def reproduce(config: GrowthConfig) -> list[str]:
     """
     rows = measure()
     note = {"command": command_of("reproduce growth", config), "hardware": hardware()}
-    write_rows(config.write, note, "rows", rows)
+    write_json(config.write, {**note, "rows": rows})
     return ["  ".join(str(value) for value in row.values()) for row in rows]

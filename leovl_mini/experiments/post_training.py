@@ -12,7 +12,6 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +24,7 @@ from leovl_mini.config import (
     settings_of,
 )
 from leovl_mini.data.examples import Example, SceneSource
-from leovl_mini.data.files import atomic_write, hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.evaluate.intervals import clustered_bootstrap
 from leovl_mini.experiments.measures import build_test_pairs, build_test_sets, measure, spread
 from leovl_mini.model.leovl import LeoVL
@@ -89,7 +88,7 @@ def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
             trained = run_post_training(run, pairs, scene_input, spread(held, 60), quiet)
             log = json.loads((run.out / RUN).read_text())
         values = measure(trained, scene_input, sets, held, config.domain)
-        write(file, {"method": run.method, "seed": run.seed, **log, "values": values})
+        write_json(file, {"method": run.method, "seed": run.seed, **log, "values": values})
 
     files = [run.out.with_suffix(".json") for run in runs_of(config)]
     table = {
@@ -101,7 +100,7 @@ def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
         "hardware": hardware(),
         "results": summarised([json.loads(file.read_text()) for file in files]),
     }
-    write(config.out / "comparison.json", table)
+    write_json(config.out / "comparison.json", table)
     return table
 
 
@@ -116,7 +115,7 @@ def keep_settings(config: ComparisonConfig) -> None:
             f"{config.out} holds runs with other settings ({note.read_text().strip()}); "
             "choose another place"
         )
-    write(note, settings)
+    write_json(note, settings)
 
 
 def questions_of(config: ComparisonConfig, rooms: SceneSource, split: str) -> list[Example]:
@@ -143,11 +142,6 @@ def runs_of(config: ComparisonConfig) -> list[PostTrainConfig]:
         for method in config.methods
         if seed == 0 or method != "baseline"
     ]
-
-
-def write(file: Path, content: dict) -> None:
-    with atomic_write(file.parent) as partial:
-        (partial / file.name).write_text(json.dumps(content) + "\n")
 
 
 def reproduce(config: ComparisonConfig) -> list:

@@ -15,11 +15,10 @@ import torch
 from tqdm import tqdm
 
 from leovl_mini.config import TokenCountsConfig, command_of, get_preset
-from leovl_mini.data.files import hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.perception.lift import lift
 from leovl_mini.rooms.dataset import RoomDataset, split_of
 from leovl_mini.scans.scene import Scene
-from leovl_mini.show.report import write_rows
 from leovl_mini.tokens.grid import count_pillars
 from leovl_mini.tokens.voxels import voxelise
 
@@ -87,5 +86,5 @@ def reproduce(config: TokenCountsConfig) -> list:
             "hardware": hardware(),
             "minutes": minutes,
         }
-        write_rows(config.write, note, "scenes", rows)
+        write_json(config.write, {**note, "scenes": rows})
     return [(f"{len(rows)} rooms, cells of 0.2 m", lines)]

@@ -1,8 +1,9 @@
-"""Writing answers, token by token; a scene is read once for all questions about it.
+"""Decoding: answers token by token; a scene is read once for all questions about it.
 
-``transformers.generate`` gives the same words for pre-trained models (tested), but reads the room
-again for every question (2.1 times slower for 16 questions), and it knows neither nano's token
-shift nor its shared position. Explained in notebook 06 (scene to language).
+``generate`` of transformers gives the same tokens for pre-trained models (tested), but reads the
+scene again for every question (2.1 times slower for 16 questions), and it has neither nano's token
+shift nor its shared position id.
+Explained in notebook 06 (scene to language).
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from leovl_mini.tokens.base import SceneTokens
 if TYPE_CHECKING:
     from leovl_mini.model.leovl import LeoVL
 
-GREEDY_TOKENS = 16  # so many tokens of an answer are the most likely ones; later ones are drawn
+GREEDY_TOKENS = 16  # so many tokens of an answer are the most likely ones; later ones are sampled
 
 
 @torch.no_grad()
@@ -33,16 +34,16 @@ def generate_ids(
 ) -> list[list[int]]:
     """The token ids of an answer to each open turn, up to and including its end.
 
-    After ``greedy_tokens``, tokens are drawn from the softmax of logits / ``temperature`` (0: the
-    most likely ones to the end): in long texts, most likely words lead in circles. Without a
-    ``generator`` all questions share one fixed noise, so that an answer depends on nothing else
-    that is asked; with one, every answer is a draw of its own.
+    After ``greedy_tokens``, tokens are sampled from the softmax of logits / ``temperature`` (0: the
+    most likely ones to the end), since greedy decoding of long texts repeats itself. Without a
+    ``generator`` all questions share one fixed noise, so that an answer does not depend on the
+    other questions; with one, every answer is a sample of its own.
     """
     prompt, device = model.embed_prompt(scene), model.device
     questions = [model.embed_words(torch.tensor(t.ids, device=device), t.places) for t in turns]
     count, longest = len(questions), max(map(len, questions))
     gaps = torch.tensor([longest - len(q) for q in questions], device=device)
-    # Padded in front, so that all questions end at the same place.
+    # Padded in front, so that all questions end at the same position.
     new = torch.stack([F.pad(q, (0, 0, longest - len(q), 0)) for q in questions])
     real = torch.arange(longest, device=device) >= gaps[:, None]
     mask = torch.cat([real.new_ones(count, len(prompt)), real], dim=1).long()
@@ -69,7 +70,7 @@ def generate_ids(
             logits_to_keep=1,
         ).logits[:, -1]
         if step >= greedy_tokens and temperature:
-            # With Gumbel noise the largest logit is a draw from the softmax.
+            # The largest logit plus Gumbel noise is a sample from the softmax.
             shape = logits.shape if generator else logits.shape[-1:]
             noise = -torch.empty(shape).exponential_(generator=generator or shared).log()
             logits = logits + temperature * noise.to(logits)
@@ -78,9 +79,8 @@ def generate_ids(
         done = done | (token == end)
         if done.all():
             break
-        pairs = model.embed_words(
-            torch.stack([last, token], 1).flatten(), {}
-        )  # for the token shift
+        # Each new token together with the one before it, which the token shift needs.
+        pairs = model.embed_words(torch.stack([last, token], 1).flatten(), {})
         new, last = pairs.view(count, 2, -1)[:, 1:], token
         mask = torch.cat([mask, mask.new_ones(count, 1)], dim=1)
     rows = torch.stack(written, dim=1).tolist()

@@ -1,6 +1,6 @@
 """Trained weights as a folder, in the form of the Hugging Face hub: ``model.safetensors``
-(bfloat16), ``config.json`` (what they belong to and how they were made) and ``README.md`` (the
-model card).
+(bfloat16), ``config.json`` (what they belong to, how they were made) and ``README.md`` (the model
+card).
 
 Explained in notebook 07 (fine-tuning).
 """
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leovl_mini.config import get_preset
-from leovl_mini.data.files import atomic_write
+from leovl_mini.data.files import atomic_write, write_json
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.scans.scene import InputError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from leovl_mini.model.leovl import LeoVL
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+KEYS = {"preset", "channels", "tokens", "lora", "belongs to", "made"}  # a config.json has these
 RENAMED = {"echo": "token_shift", "volume": "scene_scale"}  # tensors of older files
 
 
@@ -32,7 +33,7 @@ RENAMED = {"echo": "token_shift", "volume": "scene_scale"}  # tensors of older f
 
 
 def weights_of(model: "LeoVL") -> dict[str, Tensor]:
-    """What a file must hold: all weights once (the output layer may share the table of words); of a
+    """What a file must hold: all weights once (input and output embeddings may be one table); of a
     model with LoRA, all but the frozen language model that the preset gives.
     """
     weights = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
@@ -46,8 +47,9 @@ def weights_of(model: "LeoVL") -> dict[str, Tensor]:
 
 
 def fill(model: "LeoVL", tensors: dict[str, Tensor], file: Path) -> None:
-    """Put tensors into a model; both must have the same names and shapes. Older weights of nano
-    have no token shift, and go on without.
+    """Put the tensors of ``file`` into a model; both must have the same names and shapes, or an
+    ``InputError`` names some that differ. Older weights of nano have no token shift; the model then
+    has none either.
     """
     tensors = {
         RENAMED.get(k, k).replace("representation.", "position."): v for k, v in tensors.items()
@@ -103,7 +105,7 @@ def save(model: "LeoVL", folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder) as partial:
         save_file({k: v.bfloat16() for k, v in weights_of(model).items()}, partial / WEIGHTS)
-        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_json(partial / CONFIG, config)
         (partial / CARD).write_text(card(config, folder.name), encoding="utf-8")
 
 
@@ -155,7 +157,7 @@ def find(name_or_path: str | Path, **hub_options) -> Path:
         return shipped / name_or_path
     names = ", ".join(sorted(p.parent.name for p in shipped.glob(f"*/{CONFIG}")))
     advice = f"name a folder of trained weights, or one of: {names}"
-    if str(name_or_path).count("/") != 1:
+    if str(name_or_path).count("/") != 1 or path.suffix == ".safetensors":
         raise InputError(f"there are no weights {str(name_or_path)!r}; {advice}")
     try:
         files = [WEIGHTS, CONFIG, CARD]
@@ -168,8 +170,8 @@ def find(name_or_path: str | Path, **hub_options) -> Path:
 
 
 def load(cls: type["LeoVL"], path: Path) -> "LeoVL":
-    """The trained model of a folder or file. Refused where tokenizer, encoder or token settings are
-    no longer those that the weights belong to.
+    """The trained model of a folder or file. ``InputError`` where tokenizer, encoder or token
+    settings are no longer those that the weights belong to.
     """
     file = path / WEIGHTS if path.is_dir() else path
     about = read_config(path)
@@ -181,7 +183,7 @@ def load(cls: type["LeoVL"], path: Path) -> "LeoVL":
         about["preset"],
         int(about["channels"]),
         tokens=about["tokens"],
-        hidden_dim=int(about.get("hidden_dim") or len(tensors["projector.1.bias"])),
+        hidden_dim=int(about.get("hidden_dim") or len(tensors.get("projector.1.bias", ()))),
     )
     needs = about["belongs to"]
     if rank := int(about["lora"]):
@@ -204,9 +206,14 @@ def read_config(path: Path) -> dict:
     """What ``config.json`` of a folder says; older single files say the same inside."""
     if path.is_dir():
         try:
-            return json.loads((path / CONFIG).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            raise InputError(f"{path} holds no trained weights: {CONFIG} is missing") from None
+            config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            raise InputError(
+                f"{path} holds no trained weights: {CONFIG} is missing or no JSON"
+            ) from None
+        if not (isinstance(config, dict) and set(config) >= KEYS):
+            raise InputError(f"{path / CONFIG} was not written by leovl-mini; name another folder")
+        return config
     try:
         with safe_open(path, "pt") as opened:
             inside = opened.metadata() or {}

@@ -1,4 +1,4 @@
-"""LeoVL: scene tokens and a question in, an answer out.
+"""LeoVL: scene tokens and a question in, an answer out (LEO-VL, arXiv 2506.09935).
 
 Explained in notebook 06 (scene to language).
 """
@@ -29,9 +29,10 @@ class LeoVL(nn.Module, PyTorchModelHubMixin):
     """Scene representation, projector, position embedding, language model.
 
     ``channels``: the encoder's width C. ``tokens``: the scene representation (patches, voxels,
-    grid, proxies or objects); it pools features in width C and learns nothing. The projector takes
-    them to the language model's width D, where the position embedding is added. ``hidden_dim``: the
-    width of the projector's hidden layers; 0: 512, or D where that is more (ours).
+    grid, proxies or objects), which pools features in width C and has no parameters. The projector
+    takes pooled features to the language model's width D, where the position embedding is added.
+    ``hidden_dim``: the width of the projector's hidden layers; 0: 512, or D where that is more
+    (ours).
     """
 
     def __init__(
@@ -56,13 +57,11 @@ class LeoVL(nn.Module, PyTorchModelHubMixin):
             )
         self.language, self.tokenizer = language.model, language.tokenizer
         self.lora = 0  # the rank of the adapter
-        self.is_original = (
-            language.pretrained
-        )  # the preset alone gives the language model's weights
+        self.is_original = language.pretrained  # its weights are those that the preset gives
         self.trained = False
         self.made: dict = {}  # how the weights were made: command, settings, seed, hardware ...
-        # Scene tokens start at the root mean square of word embeddings: every layer adds to them,
-        # and would drown smaller ones and never change larger ones.
+        # Scene tokens start at the root mean square (RMS) of word embeddings. Every layer adds its
+        # output to them: of much smaller ones little would remain, much larger ones hardly change.
         words = self.language.get_input_embeddings().weight.detach().float()
         self.scene_scale = nn.Parameter(words.square().mean().sqrt())
         # What is ours for the tiny language model, see nano.py.
@@ -96,7 +95,7 @@ class LeoVL(nn.Module, PyTorchModelHubMixin):
         return list(embedded.split([len(s) for s in scenes]))
 
     def embed_points(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
-        """Points in the room (metres) as the language model reads them: position without content."""
+        """Points in the room (metres) as the language model reads them: position, no content."""
         source = torch.arange(len(points), device=points.device)
         tokens = SceneTokens(points[:, :0], points, source, points=points)
         return self.scene_scale * self.position(tokens)

@@ -1,5 +1,7 @@
 """LoRA: a pre-trained language model stays as it is, and small matrices beside its weights learn
-(Hu et al. 2021), through peft.
+(Hu et al. 2021, arXiv 2106.09685), through peft.
+
+Explained in notebook 07 (fine-tuning).
 """
 
 import warnings
@@ -15,10 +17,10 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 def add_lora(model: LeoVL, rank: int = 8, seed: int = 0) -> None:
-    """Freeze the language model and put a fresh adapter into it (alpha = 2 ``rank``, no dropout),
-    which changes nothing yet.
+    """Freeze the language model and put a fresh adapter of ``rank`` into it (alpha = 2 ``rank``, no
+    dropout), which changes no output yet.
 
-    Trained now: adapter, projector, position embedding, scale of the scene. ``with
+    Then adapter, projector, position embedding and scene scale are trained. ``with
     model.language.disable_adapter():`` switches the adapter off. ValueError where the model has one
     already.
     """

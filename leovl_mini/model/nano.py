@@ -1,9 +1,10 @@
 """nano: a tiny Llama that can be trained on a laptop, and everything that is ours for it.
 
 Neither paper has anything of this file; both start from a language model that can already speak.
-nano starts from random weights, and four additions make it learn to look things up in minutes
-instead of hours: weights that copy what they find, half-swapped scene vectors, a token shift, and
-one position for all scene tokens. Explained in notebook 06 (scene to language).
+nano starts from random weights, and four additions are meant to make it learn in minutes to look
+things up in a scene: copy heads at the start, half-swapped scene vectors, a token shift, and one
+position id for all scene tokens.
+Explained in notebook 06 (scene to language).
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from leovl_mini.model.prompts import HEIGHT_BINS, SPECIAL
+from leovl_mini.model.prompts import SPECIAL_TOKENS
 
 WIDTH = 128
 
@@ -44,22 +45,22 @@ def nano() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 
 def swap_halves(vectors: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
-    """The two halves of each vector exchanged: how scene tokens differ from the words that say the
-    same.
+    """The two halves of each vector exchanged: in this form scene tokens enter nano, so that they
+    differ from words of the same meaning.
     """
     return vectors.roll(vectors.shape[-1] // 2, -1)
 
 
 @torch.no_grad()
 def init_copy_heads(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """Random weights that look at what is alike and copy what they find, which would take hundreds
-    of steps to learn.
+    """Copy heads at the start: random weights with ties (W_K to W_Q, W_O to W_V) that attend to
+    what is similar and copy what they find, which would take hundreds of steps to learn.
 
-    A scene token says "red chair, here" in the same vectors as the text, with its halves exchanged.
-    In the heads that read the scene, keys are queries with halves exchanged, too: the word "chair"
-    looks for chairs in the scene, not for itself. Outputs are the transpose of the values, halves
-    exchanged: what is found is added to the word as a word. All heads of the first two layers read
-    the scene, and half of those above.
+    A token of a red chair is the sum of the word embeddings of "red" and "chair", half-swapped. In
+    the heads that read the scene, W_K is W_Q with its columns half-swapped, too, so that the word
+    "chair" attends to chairs in the scene and not to itself. W_O is the transpose of W_V,
+    half-swapped: what is found is added to the word in the vectors of words. All heads of the first
+    two layers read the scene, and half of the heads above.
     """
     width, half = model.config.hidden_size, model.config.hidden_size // 2
     for i, layer in enumerate(model.model.layers):
@@ -77,36 +78,36 @@ def shift_tokens(
     words: Float[Tensor, "N D"], share: Float[Tensor, ""], starts: Sequence[int]
 ) -> Float[Tensor, "N D"]:
     """Add to each word a learned ``share`` of the word before (token shift, in the spirit of RWKV,
-    Peng et al. 2023): in "red chair", "chair" looks for what is red and a chair. At ``starts``
-    texts begin: no word is before.
+    Peng et al. 2023, arXiv 2305.13048): in "red chair", the vector of "chair" then holds both. At
+    ``starts`` texts begin: no word is before.
     """
     begins = torch.tensor(starts, device=words.device)
     return words + share * words.roll(1, 0).index_fill(0, begins, 0)
 
 
 def share_scene_position(order: Int64[Tensor, "T"], prompt: int, scene: int) -> Int64[Tensor, "T"]:
-    """Position ids in which all scene tokens, which stand behind ``prompt`` tokens, have the same
-    one: a room is a set, its order is in the places.
+    """Position ids in which all ``scene`` tokens, behind ``prompt`` tokens, have the same one: a
+    room is a set, and where things are is in the position embedding.
     """
     return order.clamp(max=prompt).maximum(order - max(scene, 1) + 1)
 
 
-# -- its words -------------------------------------------------------------------------------------
+# -- its tokenizer ---------------------------------------------------------------------------------
 
 
 def nano_tokenizer() -> PreTrainedTokenizerFast:
-    """The words of the rooms' texts, about 2,000; anything else is spelled in bytes. Written by
-    ``train_tokenizer``.
+    """About 2,000 words of the rooms' texts; anything else is spelled in bytes. Its file was
+    written by ``train_tokenizer``.
     """
     core = Tokenizer.from_file(str(Path(__file__).with_name("nano_tokenizer.json")))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL + HEIGHT_BINS})
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL_TOKENS})
     return tokenizer
 
 
 def train_tokenizer(texts: Iterable[str], file: Path) -> None:
     """Byte-pair encoding in which coordinates ("x 1.5"), numbers and words never share a token, so
-    that each can be one.
+    that each can be one. Writes the tokenizer to ``file``.
     """
     pieces = r" ?[xy] -?\d+\.\d| ?-?\d+(?:\.\d+)?| ?[^\W\d_]+| ?[^\s\w]+|\s+|_"
     core = Tokenizer(models.BPE())

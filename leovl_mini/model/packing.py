@@ -1,8 +1,8 @@
 """Packing: several scenes, each with several questions behind it, as one batch of sequences.
 
 A scene costs hundreds of tokens and a question a dozen, so a scene is read once for all its
-questions; a mask keeps the questions from seeing each other. Explained in notebook 06 (scene to
-language).
+questions; an attention mask keeps the questions apart.
+Explained in notebook 06 (scene to language).
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class Packed:
     """B scenes with several turns each, as one batch of sequences of T positions: prompt, scene,
     turns.
 
-    ``segments``: 0 = prompt and scene, n = the n-th turn, -1 = padding. A turn sees the prompt, the
-    scene and itself.
+    ``segments``: 0 = prompt and scene, n = the n-th turn, -1 = padding. A turn attends to the
+    prompt, the scene and itself.
     """
 
     embeddings: Float[Tensor, "B T D"]
@@ -37,13 +37,15 @@ class Packed:
     is_answer: Bool[Tensor, "B T"]  # the tokens that are learned
 
     def mask(self) -> Bool[Tensor, "B 1 T T"]:
-        """Who sees whom: nothing later, no padding, no other turn."""
+        """Which position (row) attends to which (column): none to later ones, to padding, or to
+        another turn.
+        """
         query, key = self.segments[:, :, None], self.segments[:, None]
         length = self.segments.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=key.device).tril()
         allowed = causal & ((key == 0) | (key == query)) & (key >= 0)
         itself = torch.eye(length, dtype=torch.bool, device=key.device)
-        return (allowed | itself)[:, None]  # padding sees itself: no row may be empty
+        return (allowed | itself)[:, None]  # padding attends to itself: no row may be empty
 
 
 def pack(
@@ -65,7 +67,7 @@ def pack(
         prefix = model.position_ids(len(prompt), len(scene))
         counts = [prefix[-1] + 1 + torch.arange(len(turn.ids)) for turn in scene_turns]
         number = [n for n, turn in enumerate(scene_turns, 1) for _ in turn.ids]
-        learned = [learned for turn in scene_turns for learned in turn.is_answer]
+        learned = [flag for turn in scene_turns for flag in turn.is_answer]
         sequences.append(torch.cat([before, scene.to(words.dtype), text]))
         positions.append(torch.cat([prefix, *counts]))
         segments.append(torch.tensor([0] * start + number))

@@ -1,9 +1,9 @@
-"""Symbolic scenes: tokens that are sums of word embeddings, to learn to reason before there is
-anything to see.
+"""Symbolic scenes: oracle tokens, each the sum of the embeddings of the words that describe its
+objects, to learn to reason before there are any features.
 
-Our own addition in the spirit of Proxy3D's simplified first stages: where an image token says "red,
-chair" in features, a symbolic token says it in the language model's own word embeddings. The same
-words are the target that projected image tokens are aligned to.
+Our own addition in the spirit of Proxy3D's simplified first stages: where a token of the encoder
+holds "red, chair" in features, a symbolic token holds it in the language model's own word
+embeddings. The same words are the target that projected tokens are aligned to.
 Explained in notebooks 06 (scene to language) and 07 (fine-tuning).
 """
 
@@ -22,14 +22,14 @@ from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
 
 STEP = 0.2  # metres between two bins of height
 WORDS = 8  # at most so many words describe an object
-BY_ITSELF = "middle"  # said in the middle of an object that is not on, under or inside another
+BY_ITSELF = "middle"  # the relation of an object that is not on, under or inside another
 
 
 @dataclass
 class Symbols:
-    """K tokens in words. ``words`` are token ids, -1 where an object has fewer; ``centers`` in
-    metres; ``share``: a token's part of all tokens of its object, so that small things can count as
-    much as large ones; 0 where nothing is said.
+    """K symbolic tokens. ``words`` are token ids, -1 where there are fewer; ``centers`` are in
+    metres; ``share`` is 1 / (tokens of the same object), with which small objects count as much as
+    large ones in a loss, and 0 where a token has no words.
     """
 
     words: Int64[Tensor, "K W"]
@@ -41,9 +41,9 @@ class Symbols:
 
 
 class Vocabulary:
-    """Token ids of the words that describe objects: category, colour, pattern, state, the levels of
-    bottom and top, and how it is there: on, under or inside something, or by itself. That is said
-    once, in the middle of the object: then it can be counted.
+    """Token ids of the words that describe objects: category, colour, pattern, state, the height
+    bins of bottom and top, and the relation to its support: on, under or inside something, or by
+    itself.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
@@ -57,20 +57,21 @@ class Vocabulary:
         return self.known[word]
 
     def describe(self, item: Object) -> list[int]:
-        """The words of one object, padded with -1 to ``WORDS``; the last one says how it is there."""
+        """The words of one object, padded with -1 to ``WORDS``; the last one is its relation."""
         words = [*self.ids(item.category)]
-        words += [
-            i for name in NAMED if name in item.attributes for i in self.ids(item.attributes[name])
-        ]
+        for name in NAMED:
+            if name in item.attributes:
+                words += self.ids(item.attributes[name])
         middle, half = item.center[2], item.size[2] / 2
         for end, z in (("bottom", middle - half), ("top", middle + half)):
             words.append(self.height_bin[f"<{end}{min(max(round(z / STEP), 0), 11)}>"])
         relation = next((r for r in RELATIONS if r in item.attributes), BY_ITSELF)
-        return words[: WORDS - 1] + [-1] * (WORDS - 1 - len(words)) + self.ids(relation)[:1]
+        padding = [-1] * (WORDS - 1 - len(words))
+        return words[: WORDS - 1] + padding + self.ids(relation)[:1]
 
 
 def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols:
-    """One token per object. There is room for as many words as a token of a grid has, so that both
+    """One token per object. The rows are as long as those of ``tokens_as_symbols``, so that both
     kinds fit into one batch.
     """
     rest = [-1] * (OBJECTS_PER_TOKEN - 1) * WORDS
@@ -82,12 +83,12 @@ def objects_as_symbols(objects: list[Object], vocabulary: Vocabulary) -> Symbols
 def simulate_grid(
     objects: list[Object], rng: np.random.Generator, cell: float = 0.25
 ) -> SceneInput:
-    """What a grid with cells of ``cell`` metres would see of objects, without features: the places
-    of its tokens and the objects they show.
+    """A simulated grid with cells of ``cell`` metres: the places and the object ids that its
+    tokens would have, without features.
 
     Random points on every footprint and a little beyond, densely or sparsely, fall into cells; a
-    cell shows the ``OBJECTS_PER_TOKEN`` objects with the most points. Of the empty cells between,
-    floor and wall, a random part is there, often a small one: they cost much.
+    cell gets the ids of the ``OBJECTS_PER_TOKEN`` objects with the most points. Of the empty cells
+    between (floor and walls) a random part is kept, often a small one, since each costs time.
     """
     sides = np.array([o.size[:2] for o in objects])
     middles = np.array([o.center[:2] for o in objects])
@@ -123,8 +124,9 @@ def simulate_grid(
 
 
 def tokens_as_symbols(scene: SceneInput, vocabulary: Vocabulary) -> Symbols:
-    """One token per image token, in the words of the objects that it shows; none where it shows
-    only floor or wall. The token next to the middle of an object says how it is there.
+    """One symbolic token for each scene token, with the words of its objects; none where it holds
+    only floor or wall. Of each object's tokens only the one nearest to its centre has the word of
+    its relation, so that relations can be counted.
     """
     ground = scene.tokens.centers[:, :2]
     words = torch.full((*scene.object_ids.shape, WORDS), -1)
@@ -133,7 +135,7 @@ def tokens_as_symbols(scene: SceneInput, vocabulary: Vocabulary) -> Symbols:
         token, slot = (scene.object_ids == item.id).nonzero(as_tuple=True)
         if len(token):
             words[token, slot] = torch.tensor(vocabulary.describe(item))
-            share[token] = share[token].clamp(min=1 / len(token))  # of two things, the smaller one
+            share[token] = share[token].clamp(min=1 / len(token))  # of two objects, the smaller
             middle = (ground[token] - torch.tensor(item.center[:2])).square().sum(1).argmin()
             others = torch.arange(len(token)) != middle
             words[token[others], slot[others], -1] = -1

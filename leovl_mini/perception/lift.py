@@ -1,4 +1,7 @@
-"""Patches: every cell of a feature map gets its place in the world."""
+"""Patches: every cell of a feature map gets its place in the world.
+
+Explained in notebook 03 (back-projection).
+"""
 
 from dataclasses import dataclass
 
@@ -11,17 +14,17 @@ from leovl_mini.scans.geometry import pixel_grid, transform
 
 @dataclass
 class Patches:
-    """P lifted patches: feature vectors that know where in the world they are. ``source`` is (view,
-    row, column).
+    """P lifted patches: feature vectors that know where in the world they are.
 
-    ``segments`` says to which object (or segment) each patch belongs, 0 = to none; ``origin`` is
-    where the first camera stood.
+    ``cells`` says which cell of the feature maps each one is: (view, row, column). ``segments``
+    says to which object (or segment) each patch belongs, 0 = to none; ``origin`` is where the first
+    camera stood.
     """
 
     features: Float[Tensor, "P C"]
     centers: Float[Tensor, "P 3"]  # metres
-    source: Int64[Tensor, "P 3"]
-    dropped: int  # patches left out for too little valid depth
+    cells: Int64[Tensor, "P 3"]
+    dropped: int  # cells left out for too little valid depth
     segments: Int64[Tensor, "P"] | None = None
     origin: Float[Tensor, "3"] | None = None
 
@@ -35,10 +38,8 @@ def patchify(values: Tensor, rows: int, columns: int, fill: int | float) -> Tens
     Sizes need not divide: cell i holds the pixels from floor(i H / rows) to floor((i+1) H / rows),
     and short cells are filled up with ``fill``.
     """
-    for axis, count in (
-        (1, rows),
-        (3, columns),
-    ):  # (V,H,W) -> (V, rows, pixels, W) -> (V, rows, pixels, columns, pixels)
+    # (V,H,W) -> (V, rows, pixels, W) -> (V, rows, pixels, columns, pixels)
+    for axis, count in ((1, rows), (3, columns)):
         length = values.shape[axis]
         if length % count:
             edges = cell_edges(length, count, values.device)
@@ -77,18 +78,16 @@ def patch_centers(
     d = patchify(depth, rows, columns, 0.0)  # (V,h,w,pixels)
     valid = d > 0
     median = torch.where(valid, d, torch.nan).nanmedian(-1, keepdim=True).values
-    near = (d >= (1 - tolerance) * median) & (
-        d <= (1 + tolerance) * median
-    )  # comparisons with NaN are false
+    # comparisons with NaN are false
+    near = (d >= (1 - tolerance) * median) & (d <= (1 + tolerance) * median)
     # Back-projection is linear in (D u, D v, D): average those three, then apply K^-1 and T once
     # per cell. Pixels count from the cell's corner, which makes the sums one product with a matrix
     # that all cells share; the corner is added afterwards.
     offsets = pixel_grid(-(-height // rows), -(-width // columns), depth.device).flatten(0, 1)
     count = near.sum(-1)
     mean = torch.where(near, d, 0.0) @ offsets / count.clamp(min=1)[..., None]
-    top, left = (
-        cell_edges(n, k, depth.device)[:-1].to(depth) for n, k in ((height, rows), (width, columns))
-    )
+    top = cell_edges(height, rows, depth.device)[:-1].to(depth)
+    left = cell_edges(width, columns, depth.device)[:-1].to(depth)
     corner = torch.stack(
         [left.expand(rows, -1), top[:, None].expand(-1, columns), left.new_zeros(rows, columns)],
         dim=-1,
@@ -97,9 +96,8 @@ def patch_centers(
         "vij,vhwj->vhwi", torch.linalg.inv(intrinsics), mean + mean[..., 2:] * corner
     )
     pixels = patchify(torch.ones_like(depth[:1]), rows, columns, 0.0).sum(-1)
-    enough = valid.sum(-1) >= (min_valid * pixels).clamp(
-        min=1
-    )  # where cells outnumber pixels, some are empty
+    # where cells outnumber pixels, some are empty
+    enough = valid.sum(-1) >= (min_valid * pixels).clamp(min=1)
     return transform(camera, camera_to_world), enough
 
 
@@ -110,15 +108,9 @@ def patch_segments(
     ones the smaller id.
     """
     ids = patchify(masks.long(), rows, columns, -1)
-    filling = (
-        ids < 0
-        # cells that are one pixel short: every filling counts as an id of its own, so that it never
-        # wins
-    )
-    ids = torch.where(
-        filling, masks.max() + 1 + torch.arange(ids.shape[-1], device=ids.device), ids
-    )
-    return ids.mode(-1).values
+    # cells one pixel short: every filling counts as an id of its own, so that it never wins
+    unique = masks.max() + 1 + torch.arange(ids.shape[-1], device=ids.device)
+    return torch.where(ids < 0, unique, ids).mode(-1).values
 
 
 def lift(

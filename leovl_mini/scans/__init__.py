@@ -1,7 +1,5 @@
-"""One call for every layout on disk: ``load_scene(path)``. One short file per layout says what it
-expects.
-"""
+"""How is a capture read? One call for every file format: ``load_scene(path)``."""
 
-from leovl_mini.scans.load import load_scene, open_capture
+from leovl_mini.scans.load import load_scene
 
-__all__ = ["load_scene", "open_capture"]
+__all__ = ["load_scene"]

@@ -1,7 +1,9 @@
-"""From depth pixels to points in the world, and from feature maps to 3D patches.
+"""From depth pixels to points in the world, and back into the image.
 
-Everything is one batched tensor expression: no loop over frames, pixels or patches, the same code
-on CPU and CUDA.
+Everything is one batched tensor expression: no loop over frames or pixels, the same code on CPU
+and CUDA.
+
+Explained in notebook 03 (back-projection).
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""Which way is up? Turn any capture's world so that +z points up and the floor lies at z = 0."""
+"""Which way is up? Turn any capture's world so that +z points up and the floor lies at z = 0.
+
+Explained in notebook 01 (RGB-D frames and cameras).
+"""
 
 import math
 
@@ -9,9 +12,12 @@ from torch import Tensor
 from leovl_mini.scans.geometry import back_project
 
 AXES = {
-    sign + axis: [float((sign != "-") * 2 - 1) * (axis == a) for a in "xyz"]
-    for sign in ("", "-")
-    for axis in "xyz"
+    "x": (1.0, 0.0, 0.0),
+    "y": (0.0, 1.0, 0.0),
+    "z": (0.0, 0.0, 1.0),
+    "-x": (-1.0, 0.0, 0.0),
+    "-y": (0.0, -1.0, 0.0),
+    "-z": (0.0, 0.0, -1.0),
 }
 
 
@@ -99,8 +105,8 @@ def align(
     """The rigid transform (4x4) that makes +z up and the floor z = 0, and one sentence saying what
     it did.
 
-    ``up`` names a known axis ("z", "y", "-y", ...) and ``floor`` a known height along it; what is
-    not given is estimated.
+    ``up`` names a known axis ("z", "y", "-y", ...) and ``floor`` a known height along it, in
+    metres; what is not given is estimated. Raises ``ValueError`` for an axis that does not exist.
     """
     normals, points = surface_normals(back_project(depth, intrinsics, camera_to_world), depth)
     if up is not None:
@@ -110,12 +116,13 @@ def align(
     else:
         camera_up = torch.nn.functional.normalize(-camera_to_world[:, :3, 1].mean(0), dim=0)
         direction, share = estimate_up(normals, camera_up)
-        how = f"up estimated from horizontal surfaces ({share:.0%} of all surfaces agree within 5 degrees)"
+        how = (
+            f"up estimated from horizontal surfaces ({share:.0%} of all surfaces "
+            "agree within 5 degrees)"
+        )
         if share < 0.03:
-            direction, how = (
-                camera_up,
-                "no horizontal surface found: up taken from the cameras' mean, check it",
-            )
+            direction = camera_up
+            how = "no horizontal surface found: up taken from the cameras' mean, check it"
     if floor is None:
         floor = floor_height(points, normals, direction)
     if floor is None:
@@ -126,7 +133,7 @@ def align(
     result[:3, :3] = rotation_between(direction, depth.new_tensor([0.0, 0.0, 1.0]))
     result[2, 3] = -floor
     angle = math.degrees(math.acos(min(1.0, max(-1.0, float(direction[2])))))
-    return (
-        result,
-        f"gravity: {how}; world turned by {angle:.1f} degrees, floor moved from {floor:.2f} m to 0",
+    note = (
+        f"gravity: {how}; world turned by {angle:.1f} degrees, floor moved from {floor:.2f} m to 0"
     )
+    return result, note

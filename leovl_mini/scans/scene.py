@@ -7,6 +7,8 @@ Conventions, everywhere in this package:
   z-depth in metres, 0 = none
 - ``camera_to_world`` maps camera points to the world: ``p_world = R p_camera + t``
 - after loading, gravity points along -z: up is +z, and the floor is near z = 0
+
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import dataclasses
@@ -17,12 +19,8 @@ import torch
 from jaxtyping import Float32, Int32, UInt8
 from torch import Tensor
 
-RELATIONS = (
-    "on",
-    "under",
-    "inside",
-)  # attributes of an object whose value is the id of another, as text
-
+# attributes of an object whose value is the id of another, as text
+RELATIONS = ("on", "under", "inside")
 
 # real capture files carry 4 to 6 digits; exported poses are orthonormal only to about 4e-4
 RIGID_TOLERANCE = 1e-3
@@ -79,8 +77,8 @@ class Scene:
 
     def to(self, device: str | torch.device) -> "Scene":
         """The same scene with its tensors on ``device``."""
-        moved = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Scene(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **tensors)
 
 
 def clean_depth(raw: np.ndarray, scale: float) -> np.ndarray:
@@ -91,9 +89,7 @@ def clean_depth(raw: np.ndarray, scale: float) -> np.ndarray:
     measured nothing.
     """
     valid = np.isfinite(raw) & (raw > 0)
-    if (
-        raw.dtype.kind in "ui"
-    ):  # in a file of floats 65535 would be an ordinary (if distant) measurement
+    if raw.dtype.kind in "ui":  # in a file of floats it would be an ordinary (if distant) value
         valid &= raw != 65535
     return np.where(valid, raw, 0).astype(np.float32) / np.float32(scale)
 
@@ -111,20 +107,23 @@ def check_intrinsics(intrinsics: np.ndarray, size: tuple[int, int], where: str) 
     K = K[:3, :3]
     if not np.allclose(K[[1, 2, 2], [0, 0, 1]], 0) or not np.isclose(K[2, 2], 1):
         raise InputError(
-            f"{where}: the camera matrix is not of the form [fx 0 cx; 0 fy cy; 0 0 1]; is it transposed?"
+            f"{where}: the camera matrix is not of the form [fx 0 cx; 0 fy cy; 0 0 1]; "
+            "is it transposed?"
         )
     (fx, fy), (cx, cy) = K[[0, 1], [0, 1]], K[:2, 2]
     if fx <= 0 or fy <= 0:
         raise InputError(f"{where}: focal lengths must be positive, found fx={fx:g}, fy={fy:g}.")
     if not (0 < cx < width and 0 < cy < height):
         raise InputError(
-            f"{where}: the principal point ({cx:g}, {cy:g}) lies outside the {width}x{height} image; "
-            "check that the camera matrix belongs to these images and that cx, cy are not exchanged with fx, fy or each other."
+            f"{where}: the principal point ({cx:g}, {cy:g}) lies outside the {width}x{height} "
+            "image; check that the camera matrix belongs to these images and that cx, cy are not "
+            "exchanged with fx, fy or each other."
         )
     off_centre = abs(cx / width - 0.5) + abs(cy / height - 0.5)
     if off_centre > 0.2 and abs(cy / width - 0.5) + abs(cx / height - 0.5) < 0.1:
         raise InputError(
-            f"{where}: cx={cx:g} and cy={cy:g} look swapped for a {width}x{height} image; exchange them."
+            f"{where}: cx={cx:g} and cy={cy:g} look swapped for a {width}x{height} image; "
+            "exchange them."
         )
     return K.astype(np.float32)
 
@@ -137,12 +136,14 @@ def check_pose(pose: np.ndarray, where: str) -> np.ndarray:
     rotation = pose[:3, :3]
     if not np.allclose(pose[3], [0, 0, 0, 1], atol=1e-6):
         raise InputError(
-            f"{where}: the last row of a pose must be 0 0 0 1, found {pose[3]}; is the matrix transposed?"
+            f"{where}: the last row of a pose must be 0 0 0 1, found {pose[3]}; "
+            "is the matrix transposed?"
         )
     error = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if error > RIGID_TOLERANCE:
         raise InputError(
-            f"{where}: the rotation is not orthonormal (off by {error:.2g}); remove any scale from the poses."
+            f"{where}: the rotation is not orthonormal (off by {error:.2g}); "
+            "remove any scale from the poses."
         )
     if np.linalg.det(rotation) < 0:
         raise InputError(

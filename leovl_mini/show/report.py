@@ -1,6 +1,5 @@
 """What the commands print and write beside their pictures: tables, answers, the point cloud."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +7,11 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from leovl_mini.config import EvaluateConfig, RoomTableConfig
-from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write, hardware
+from leovl_mini.config import EvaluateConfig, RoomTableConfig, SceneConfig
+from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.files import hardware
 from leovl_mini.data.open3d_headless import open3d
+from leovl_mini.data.samples import sample_room
 from leovl_mini.evaluate.answers import main_score
 from leovl_mini.evaluate.data import load_eval_data
 from leovl_mini.evaluate.run import as_rows, evaluate, evaluate_texts, write_results
@@ -21,7 +21,7 @@ from leovl_mini.rooms.balance import counts_table, kinds_table, occupancy
 from leovl_mini.rooms.cameras import DOMAINS
 from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.geometry import scene_points
-from leovl_mini.scans.scene import Scene
+from leovl_mini.scans.scene import InputError, Scene
 from leovl_mini.show.plots import voxels_of
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.tokens.cache import FeatureCache
@@ -123,13 +123,6 @@ def markdown(title: str, rows: list[list]) -> str:
     return "\n".join([f"### {title}", "", *("| " + " | ".join(line) + " |" for line in lines), ""])
 
 
-def write_rows(path: Path, note: dict, key: str, rows: list[dict]) -> None:
-    """A JSON file with a note (command, hardware ...) and, under ``key``, one line for each row."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    with atomic_write(path.parent) as partial:
-        (partial / path.name).write_text(f'{json.dumps(note)[:-1]}, "{key}": [\n{lines}\n]}}\n')
-
-
 def peak_memory() -> str:
     """The largest amount of main memory this process has held."""
     if sys.platform == "win32":
@@ -141,6 +134,16 @@ def peak_memory() -> str:
 
 
 # -- commands --------------------------------------------------------------------------------------
+
+
+def scene_examples(config: SceneConfig) -> list[Example]:
+    """The examples that lie beside the frames of a bundled room."""
+    file = (config.path or sample_room()) / "examples.jsonl"
+    if not file.is_file():
+        raise InputError(
+            f"{file} does not exist, so nothing can be asked by --questions; use leovl-mini ask"
+        )
+    return list(load_examples(file))
 
 
 def rooms_tables(config: RoomTableConfig) -> list:

@@ -106,7 +106,7 @@ def describe_tokens(
     first few patches.
     """
     kept = (tokens.source >= 0).cpu()
-    token, place = tokens.source.cpu()[kept], patches.source.cpu()[kept]
+    token, place = tokens.source.cpu()[kept], patches.cells.cpu()[kept]
     shape = len(tokens), len(names)
     in_frame = torch.bincount(token * shape[1] + place[:, 0], minlength=shape[0] * shape[1])
     places = place[token.argsort(stable=True)].tolist()  # token after token

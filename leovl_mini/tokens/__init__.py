@@ -1,4 +1,4 @@
-"""Scene representations: lifted patches in, a short sequence of 3D tokens out.
+"""How does a scene become a few hundred tokens? Lifted patches in, a short sequence of tokens out.
 
 A representation has settings and no learned parameters: it pools features in the encoder's width.
 Explained in notebooks 04 (voxels to grid) and 05 (proxies).
@@ -35,7 +35,9 @@ REPRESENTATIONS = {
 
 
 def representation(name: str, **options) -> Callable[[Patches], SceneTokens]:
-    """A scene representation by its name: it turns ``Patches`` (P,C) into ``SceneTokens`` (K,C)."""
+    """A scene representation by its name, with its options (see the classes): a callable from
+    ``Patches`` (P,C) to ``SceneTokens`` (K,C). ValueError for an unknown name.
+    """
     if name not in REPRESENTATIONS:
         choices = ", ".join(REPRESENTATIONS)
         raise ValueError(f"unknown representation {name!r}; choose one of {choices}")

@@ -1,4 +1,4 @@
-"""What every representation shares: the structure of tokens, and means over groups.
+"""What every representation shares: the structures of tokens and scenes, and means over groups.
 
 Explained in notebooks 04 (voxels to grid) and 05 (proxies).
 """
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from leovl_mini.perception.lift import Patches
 from leovl_mini.scans.scene import Object
+
+OBJECTS_PER_TOKEN = 2  # so many object ids are kept for each token
 
 
 @dataclass
@@ -29,6 +31,35 @@ class SceneTokens:
 
     def __len__(self) -> int:
         return len(self.features)
+
+
+@dataclass
+class SceneInput:
+    """A scene as the language model and all that follows take it: its tokens, the ids of the
+    objects in each of them, and the objects.
+
+    ``features``, ``patches`` and ``seconds`` are what ``perceive`` computed on the way; a scene
+    from a feature cache and a symbolic scene have none.
+    """
+
+    tokens: SceneTokens
+    object_ids: Int64[Tensor, "K 2"]  # the two objects with the most patches in a token, 0 = none
+    objects: list[Object]
+    name: str = ""
+    kind: str = "grid"  # the representation of the tokens
+    features: Float[Tensor, "V h w C"] | None = None
+    patches: Patches | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # of each stage
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def without_pictures(name: str, objects: list[Object]) -> SceneInput:
+    """A scene of which only the objects are known, without tokens: where symbolic scenes begin."""
+    none = torch.zeros(0, dtype=torch.long)
+    tokens = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), none)
+    return SceneInput(tokens, none.view(0, OBJECTS_PER_TOKEN), objects, name)
 
 
 def group_mean(
@@ -76,34 +107,3 @@ def unique_cells(cell: Int64[Tensor, "P d"]) -> tuple[Int64[Tensor, "M d"], Int6
     stride = torch.cat([extent.flip(0).cumprod(0).flip(0)[1:], extent.new_ones(1)])
     key, inverse = torch.unique(((cell - low) * stride).sum(1), return_inverse=True)
     return key[:, None] // stride % extent + low, inverse
-
-
-OBJECTS_PER_TOKEN = 2  # so many objects are noted for each token
-
-
-@dataclass
-class SceneInput:
-    """A scene as the rest of the method takes it: its tokens, and which objects each one shows.
-
-    ``features``, ``patches`` and ``seconds`` are what ``perceive`` computed on the way; a scene
-    that comes from a feature cache, or is made of words, has none.
-    """
-
-    tokens: SceneTokens
-    object_ids: Int64[Tensor, "K 2"]  # the two objects with the most patches in a token, 0 = none
-    objects: list[Object]
-    name: str = ""
-    kind: str = "grid"  # the representation of the tokens
-    features: Float[Tensor, "V h w C"] | None = None
-    patches: Patches | None = None
-    seconds: dict[str, float] = field(default_factory=dict)  # of each stage
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-
-def without_pictures(name: str, objects: list[Object]) -> SceneInput:
-    """A scene of which only the objects are known: the input of symbolic scenes."""
-    none = torch.zeros(0, dtype=torch.long)
-    tokens = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), none)
-    return SceneInput(tokens, none.view(0, OBJECTS_PER_TOKEN), objects, name)

@@ -1,4 +1,4 @@
-"""The feature cache: perception runs once over all scenes, training then reads what it saw.
+"""The feature cache: perception runs once over all scenes, and training then reads its tokens.
 
 A cache folder holds files ``features-0000.safetensors`` ... of up to 40 scenes each, which are read
 lazily, straight from the disk, and ``cache.json``: how it was made, and the SHA-256 of every file.
@@ -17,16 +17,33 @@ from torch import Tensor
 from tqdm import tqdm
 
 from leovl_mini.config import get_preset
+from leovl_mini.data.benchmarks import Benchmark, annotation_files
 from leovl_mini.data.examples import SceneSource, save_examples
-from leovl_mini.data.files import atomic_folder, atomic_write, file_sha256
+from leovl_mini.data.files import atomic_folder, atomic_write, file_sha256, write_json
 from leovl_mini.data.samples import is_bundled
 from leovl_mini.perception.encoders import load_encoder
+from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.scene import InputError, Object
 from leovl_mini.tokens import representation
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.tokens.pipeline import perceive
 
 SCENES_PER_FILE = 40
+
+
+def open_source(folder: str | Path) -> SceneSource:
+    """The scenes and questions of a folder, whatever fills it: made rooms (``RoomDataset``) or
+    scans with the questions of benchmarks (``data.benchmarks``).
+    """
+    folder = Path(folder)
+    if any((folder / name).is_file() for name in ("rooms.json", "corpus.json", "SHA256SUMS")):
+        return RoomDataset(folder)
+    if annotation_files(folder):
+        return Benchmark(folder)
+    raise InputError(
+        f"{folder} holds neither made rooms nor annotation files of a benchmark under their "
+        "published names, such as ScanQA_v1.0_val.json."
+    )
 
 
 def make_features(
@@ -67,8 +84,7 @@ def make_features(
             if file not in made["sha256"]:
                 inputs = (perceive(source.scene(n).to(device), module, encoder) for n in chunk)
                 made["sha256"][file] = save_inputs(folder / file, list(inputs))
-                with atomic_write(folder) as partial:
-                    (partial / "cache.json").write_text(json.dumps(made, indent=1) + "\n")
+                write_json(note, made)
             bar.update(len(chunk))
 
 
@@ -123,7 +139,7 @@ class FeatureCache:
         return name in self.file_of
 
     def scene(self, name: str) -> SceneInput:
-        """A scene's tokens, the objects they show, and all objects of the scene."""
+        """A scene's tokens, their object ids, and all objects of the scene."""
         if name not in self.file_of:
             raise InputError(f"{self.folder} has no scene {name!r}")
         file = self.files[self.file_of[name]]
@@ -136,7 +152,7 @@ class FeatureCache:
             points = file.get_tensor(f"{name}/points")
         tokens = SceneTokens(features.float(), centers, source, points=points)
         objects = [Object.from_dict(o) for o in self.objects[name]]
-        return SceneInput(tokens, object_ids.long(), objects, name)
+        return SceneInput(tokens, object_ids.long(), objects, name, self.options["tokens"])
 
     def damaged(self) -> list[str]:
         """Names of the files that no longer have their checksum."""
@@ -191,4 +207,4 @@ def export_sample(
             "options": cache.options,
             "sha256": {file.name: save_inputs(file, inputs, areas=json.dumps(areas))},
         }
-        (partial / "cache.json").write_text(json.dumps(made, indent=1) + "\n")
+        write_json(partial / "cache.json", made)

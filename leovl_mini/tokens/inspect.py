@@ -1,4 +1,7 @@
-"""What becomes of each object: how many tokens it gets, how pure they are, and whether it is lost."""
+"""What becomes of each object: how many tokens it gets, how pure they are, whether it is lost.
+
+Explained in notebook 05 (proxies).
+"""
 
 import dataclasses
 from dataclasses import dataclass

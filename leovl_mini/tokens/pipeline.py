@@ -23,6 +23,12 @@ from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
 cached_encoder = functools.cache(load_encoder)
 
 
+def preset_encoder(preset: str, device: str | torch.device = "cpu") -> nn.Module:
+    """The frozen encoder of a preset, loaded once per process and device."""
+    settings = get_preset(preset)
+    return cached_encoder(settings.encoder, settings.longest_side, torch.device(device))
+
+
 @torch.no_grad()
 def perceive(
     scene: Scene,
@@ -30,18 +36,18 @@ def perceive(
     encoder: nn.Module | None = None,
     preset: str = "nano",
 ) -> SceneInput:
-    """See every frame, lift its features to 3D, pool them to tokens; nothing here is learned.
+    """Encode every frame, lift the features to 3D, pool them to tokens; nothing here is learned.
 
     ``representation`` and ``encoder`` are those of the ``preset`` unless they are given. Object ids
-    come from the scene's instance masks; where it has none, they are 0, but for representations
-    that work object by object, which get found segments. All happens on the scene's device.
+    come from the scene's instance masks; where it has none, they are 0, except for representations
+    that need segments, which get found ones. Everything happens on the scene's device.
     """
-    settings, device = get_preset(preset), scene.depth.device
+    device = scene.depth.device
     if isinstance(representation, str):
-        options = settings.options(representation)
+        options = get_preset(preset).options(representation)
         representation = make_representation(representation, **options)
     if encoder is None:
-        encoder = cached_encoder(settings.encoder, settings.longest_side, device)
+        encoder = preset_encoder(preset, device)
     clock = Clock(device)
     features = clock.measure("2D features", encoder, scene.rgb)
     found = scene.instances

@@ -1,9 +1,10 @@
-"""Position encodings: height as a rotation of the features, the place as something that is added.
+"""Position encodings: height as a rotation of the features, place as an embedding that is added.
 
-Height is written into the features before pooling, in the encoder's width C. The place of a token
-is added behind the projector, in the language model's width D. (The papers leave open on which
-side; on this side places mean the same in scenes made of words.) Explained in notebook 04 (voxels
-to grid).
+Height is written into the features before pooling, in the encoder's width C (``height_rope``). The
+place of a token is embedded by a module that belongs to the model, and added behind the projector,
+in the language model's width D. (The papers leave open on which side of the projector; on this side
+symbolic scenes have the same position embeddings.)
+Explained in notebook 04 (voxels to grid).
 """
 
 import math
@@ -25,9 +26,9 @@ def height_rope(
 
     Channels i and i + C/2 form a plane, turned by ``2 pi z / wavelength_i``. The wavelengths, in
     metres, are geometric between the two given ends; both papers leave them open, so these are our
-    choice: 0.5 m tells a seat from a table top, and up to 64 m leaves the slowest quarter of the
-    channels almost unturned up to the ceiling: what is there stays readable beside how high. Same
-    pairing as rotary embeddings in transformers (Llama).
+    choice: 0.5 m tells a seat from a table top, and 64 m leaves the slowest quarter of the channels
+    almost unturned up to the ceiling: what is there stays readable beside how high. Same pairing as
+    rotary embeddings in transformers (Llama). ValueError for an odd C.
     """
     channels = features.shape[-1]
     if channels % 2:
@@ -143,6 +144,8 @@ class SinePosition(nn.Module):
 
 
 def position_embedding(kind: str, width: int) -> nn.Module:
-    """The position embedding that belongs to a kind of tokens: ``position(tokens) -> (K, width)``."""
+    """The position embedding for a kind of tokens: ``position(tokens: SceneTokens) -> (K, D)`` with
+    D = ``width``.
+    """
     own = {"patches": SinePosition, "voxels": MeanPointPosition}
     return own.get(kind, GroundPosition)(width)

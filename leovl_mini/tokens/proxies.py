@@ -59,8 +59,8 @@ class Proxies:
         places, and the proxy of each patch.
         """
         if not len(patches):
-            return patches.features, patches.centers, patches.source[:, 0]
-        segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.source[:, 0])
+            return patches.features, patches.centers, patches.cells[:, 0]
+        segments = segments_of(patches) if self.grouped else torch.zeros_like(patches.cells[:, 0])
         group = merge_smallest(segments.unique(return_inverse=True)[1], self.budget)
         sizes = torch.bincount(group)
         if self.per_object is None:

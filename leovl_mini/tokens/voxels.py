@@ -45,8 +45,8 @@ def voxelise(patches: Patches, size: float = 0.2) -> Voxels:
 
 @dataclass(frozen=True)
 class VoxelTokens:
-    """``v = mean_p f_p`` over the patches p of each occupied voxel (LLaVA-3D), lexicographic by
-    cell.
+    """``v = mean_p f_p`` over the patches p of each occupied voxel (LLaVA-3D), in lexicographic
+    order of the cells.
 
     ``reduce`` says what happens above the ``budget`` (None: no limit): "uniform" keeps a seeded
     random sample of the voxels, "farthest" repeatedly the voxel farthest from all kept ones,

@@ -25,7 +25,7 @@ from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.symbolic import SymbolicRooms
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneTokens
-from leovl_mini.tokens.cache import FeatureCache, check_features_match
+from leovl_mini.tokens.cache import FeatureCache, check_features_match, open_source
 from leovl_mini.train.batches import HARD, UNSEEN_IN_WORDS, WEIGHTS, SceneQADataset
 from leovl_mini.train.checkpoints import start_from
 from leovl_mini.train.loop import train_steps
@@ -139,11 +139,9 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
     return run_stage(stage, model, dataset, log, quiet=quiet, reduction="token", muon=True)
 
 
-def tune(config: TuneConfig, source: SceneSource | None = None, quiet: bool = False) -> dict:
+def tune(config: TuneConfig, quiet: bool = False) -> dict:
     """Stages 2 and 3, in the folder ``config.out``; returns how the weights were made. Runs on the
     GPU where there is one.
-
-    ``source``: scenes with their examples; by default the made rooms in ``config.corpus``.
     """
     torch.manual_seed(config.seed)
     preset, features = get_preset(config.preset), FeatureCache(config.cache)
@@ -156,7 +154,7 @@ def tune(config: TuneConfig, source: SceneSource | None = None, quiet: bool = Fa
     model.to(device())
     if config.start:
         start_from(model, config.start)
-    source = source or RoomDataset(config.corpus)
+    source = open_source(config.corpus)
     examples = tuning_examples(config, source, features)
     dataset = SceneQADataset(
         model,

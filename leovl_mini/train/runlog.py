@@ -14,7 +14,7 @@ from typing import Any
 
 from leovl_mini.config import command_of, settings_of
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import atomic_write, hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.evaluate.run import predict, summarise
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import Symbols
@@ -72,8 +72,7 @@ class RunLog:
 
     def write(self, **results: Any) -> None:
         content = {**self.made, **results, "minutes": self.minutes(), "scores": self.scores}
-        with atomic_write(self.file.parent) as partial:
-            (partial / RUN).write_text(json.dumps(content) + "\n")
+        write_json(self.file, content)
 
     def finish(self, model: LeoVL, losses: list[float]) -> dict:
         """Write the trained weights and the last state of the curves; returns what is noted with

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from leovl_mini.scans.capture import Camera, Capture, Frame, read_lines
-from leovl_mini.scans.scannet import frame_number
+from leovl_mini.scans.capture import Camera, Capture, Frame, frame_number, read_json, read_lines
 from leovl_mini.scans.scene import InputError
+
+FILES = "MultiScan (.jsonl + color/ + depth/)"
 
 OPENCV_FROM_ARKIT = np.diag([1.0, -1, -1, 1])
 
@@ -26,19 +27,19 @@ def recognise(path: Path) -> bool:
 
 
 def read(path: Path) -> Capture:
-    cameras = sorted(path.glob("*.jsonl"))
-    if len(cameras) > 1:
-        raise InputError(
-            f"{path} holds several .jsonl files ({', '.join(c.name for c in cameras)}); keep the one of this scan."
-        )
-    size = read_resolution(cameras[0].with_suffix(".json"))
-    source, lines = cameras[0], [line for line in read_lines(cameras[0]) if line.strip()]
+    source, *others = sorted(path.glob("*.jsonl"))
+    if others:
+        names = ", ".join(file.name for file in (source, *others))
+        raise InputError(f"{path} holds several .jsonl files ({names}); keep the one of this scan.")
+    lines = [line for line in read_lines(source) if line.strip()]
+    size = read_resolution(source.with_suffix(".json"))
     images, depths = (
         sorted((path / name).glob("*.png"), key=frame_number) for name in ("color", "depth")
     )
     if len(images) != len(depths):
         raise InputError(
-            f"{path}: {len(images)} images in color/ but {len(depths)} depth maps in depth/; export both at one step."
+            f"{path}: {len(images)} images in color/ but {len(depths)} depth maps in depth/; "
+            "export both at one step."
         )
     frames = []
     for image, depth in zip(images, depths, strict=True):
@@ -46,16 +47,8 @@ def read(path: Path) -> Capture:
         if row >= len(lines):
             raise InputError(f"{source} has {len(lines)} lines, but {depth} is frame {row}.")
         pose, matrix = read_line(lines[row], f"{source}, line {row + 1}")
-        frames.append(
-            Frame(
-                depth.stem,
-                image,
-                depth,
-                pose @ OPENCV_FROM_ARKIT,
-                source,
-                Camera(matrix, source, size),
-            )
-        )
+        camera = Camera(matrix, source, size)
+        frames.append(Frame(depth.stem, image, depth, pose @ OPENCV_FROM_ARKIT, source, camera))
     return Capture(path, frames, up="y")
 
 
@@ -63,8 +56,9 @@ def read_resolution(metadata: Path) -> tuple[int, int] | None:
     """(height, width) of the colour stream."""
     if not metadata.exists():
         return None
+    content = read_json(metadata)
     try:
-        height, width = json.loads("\n".join(read_lines(metadata)))["streams"][0]["resolution"]
+        height, width = content["streams"][0]["resolution"]
         return int(height), int(width)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
@@ -76,10 +70,8 @@ def read_line(line: str, where: str) -> tuple[np.ndarray, np.ndarray]:
     """One frame's pose (4,4) and camera matrix (3,3)."""
     try:
         entry = json.loads(line)
-        return tuple(
-            np.array(entry[key], dtype=float).reshape(n, n).T
-            for key, n in (("transform", 4), ("intrinsics", 3))
-        )
+        pose, camera = (np.array(entry[key], dtype=float) for key in ("transform", "intrinsics"))
+        return pose.reshape(4, 4).T, camera.reshape(3, 3).T
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{where}: no valid transform (16 numbers) and intrinsics (9 numbers): {error}."

@@ -11,9 +11,19 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from leovl_mini.scans.capture import Camera, Capture, Frame, read_numbers
+from leovl_mini.scans.capture import (
+    Camera,
+    Capture,
+    Frame,
+    first_existing,
+    nearest_in_time,
+    pinhole,
+    read_numbers,
+    rigid,
+)
 from leovl_mini.scans.scene import InputError
-from leovl_mini.scans.tum import nearest
+
+FILES = "ARKitScenes (lowres_wide.traj)"
 
 MAX_GAP = 0.005  # seconds; poses come at 10 Hz, images at up to 60 Hz
 
@@ -24,44 +34,38 @@ def recognise(path: Path) -> bool:
 
 def read(path: Path) -> Capture:
     trajectory = path / "lowres_wide.traj"
-    rows = read_numbers(trajectory, (7,))
-    rows = rows[rows[:, 0].argsort()]
-    lost = ~np.isfinite(rows).all(1)
-    world_to_camera = np.tile(np.eye(4), (len(rows), 1, 1))
-    world_to_camera[:, :3, :3] = Rotation.from_rotvec(
-        np.where(lost[:, None], 0, rows[:, 1:4])
-    ).as_matrix()
-    world_to_camera[:, :3, 3] = np.where(lost[:, None], 0, rows[:, 4:])
-    poses = np.linalg.inv(world_to_camera)
-    poses[lost] = np.nan
-
+    times, poses = read_trajectory(trajectory)
     images = sorted((path / "lowres_wide").glob("*.png"), key=time_of)
     if not images:
         raise InputError(f"{path / 'lowres_wide'} holds no .png images.")
-    index, gap = nearest(rows[:, 0], np.array([time_of(image) for image in images]))
+
+    index, gap = nearest_in_time(times, np.array([time_of(image) for image in images]))
     matched = gap <= MAX_GAP + 1e-9
-    notes = (
-        []
-        if matched.all()
-        else [
-            f"{(~matched).sum()} of {len(images)} images have no pose within {MAX_GAP} s and are left out"
-        ]
-    )
     if not matched.any():
         raise InputError(f"{path}: no image has a pose within {MAX_GAP} s in {trajectory.name}.")
-    frames = [
-        Frame(
-            image.stem,
-            image,
-            path / "lowres_depth" / image.name,
-            poses[index[i]],
-            trajectory,
-            read_pincam(path, image),
+    notes = []
+    if not matched.all():
+        notes.append(
+            f"{(~matched).sum()} of {len(images)} images have no pose within {MAX_GAP} s "
+            "and are left out"
         )
-        for i, image in enumerate(images)
-        if matched[i]
-    ]
+    frames = []
+    for i in matched.nonzero()[0]:
+        image, depth = images[i], path / "lowres_depth" / images[i].name
+        camera = read_pincam(path / "lowres_wide_intrinsics", image)
+        frames.append(Frame(image.stem, image, depth, poses[index[i]], trajectory, camera))
     return Capture(path, frames, up="z", notes=notes)
+
+
+def read_trajectory(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Times (N,), sorted, and camera-to-world poses (N,4,4), NaN where the track was lost."""
+    rows = read_numbers(file, (7,))
+    rows = rows[rows[:, 0].argsort()]
+    lost = ~np.isfinite(rows).all(1)
+    rows[lost, 1:] = 0
+    poses = np.linalg.inv(rigid(Rotation.from_rotvec(rows[:, 1:4]), rows[:, 4:]))
+    poses[lost] = np.nan
+    return rows[:, 0], poses
 
 
 def time_of(image: Path) -> float:
@@ -73,13 +77,12 @@ def time_of(image: Path) -> float:
         ) from None
 
 
-def read_pincam(path: Path, image: Path) -> Camera:
+def read_pincam(folder: Path, image: Path) -> Camera:
     """The camera of an image; its file may be named one millisecond off, as Apple's own loader
     knows.
     """
     prefix, time = image.stem.rsplit("_", 1)
-    names = [f"{prefix}_{float(time) + shift:.3f}.pincam" for shift in (0, -0.001, 0.001)]
-    files = [path / "lowres_wide_intrinsics" / name for name in names]
-    file = next((f for f in files if f.exists()), files[0])
-    width, height, fx, fy, cx, cy = read_numbers(file, (6,))[0]
-    return Camera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), file, (int(height), int(width)))
+    files = [folder / f"{prefix}_{float(time) + ms / 1000:.3f}.pincam" for ms in (0, -1, 1)]
+    file = first_existing(*files) or files[0]
+    width, height, *camera = read_numbers(file, (6,))[0]
+    return Camera(pinhole(*camera), file, (int(height), int(width)))
