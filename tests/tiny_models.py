@@ -17,30 +17,38 @@ from leovl_mini.model import language
 
 
 def plain_tokenizer() -> PreTrainedTokenizerFast:
-    """nano's words without the tokens of objects, places and heights: other people's tokenizers
-    have none.
-    """
+    """nano's words without our special tokens, which other people's tokenizers do not have."""
     core = Tokenizer.from_file(str(Path(language.__file__).with_name("nano_tokenizer.json")))
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
 
 
-def save_llama(folder: Path) -> LlamaForCausalLM:
+def tiny_llama() -> LlamaForCausalLM:
+    """Two layers of width 32 for the words of ``plain_tokenizer``."""
     tokenizer = plain_tokenizer()
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+        **sizes,
+        **ends,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(vocab_size=len(tokenizer), **sizes, **ends, tie_word_embeddings=True)
-        )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return model
+        return LlamaForCausalLM(config)
+
+
+def save_llama(folder: Path) -> None:
+    tiny_llama().save_pretrained(folder)
+    plain_tokenizer().save_pretrained(folder)
+
+
+def enlarge(model: LlamaForCausalLM, factor: float = 5) -> None:
+    """Larger weights in all layers: as it is initialised, a random model repeats one token."""
+    with torch.no_grad():
+        for weight in model.get_decoder().layers.parameters():
+            weight.mul_(factor)
 
 
 def save_qwen(

@@ -8,8 +8,6 @@ as ScanNet's SensReader exports them, in ``scans/`` inside it or beside it:
     scannet/ScanQA/                ScanQA_v1.0_train.json, ScanQA_v1.0_val.json
 
 Splits are the published ones. A folder with files of several benchmarks gives the questions of all.
-
-Explained in notebook 12 (own scan).
 """
 
 import dataclasses

@@ -174,6 +174,8 @@ class LeoVL(nn.Module, PyTorchModelHubMixin):
         temperature: float = 0.5,
     ) -> list[str]:
         """Answers to questions about one scene (None: about nothing), see ``generate_ids``."""
+        if not questions:
+            return []
         turns = [self.open_turn(question) for question in questions]
         answers = generate_ids(self, scene, turns, max_new_tokens, temperature)
         return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers]

@@ -1,9 +1,10 @@
-"""ARKitScenes: ``lowres_wide/``, ``lowres_depth/`` (millimetres),
-``lowres_wide_intrinsics/*.pincam`` and ``lowres_wide.traj``.
+"""ARKitScenes: ``lowres_wide/``, ``lowres_depth/`` (millimetres) and ``lowres_wide.traj``.
 
 A ``.traj`` row is: time, rotation as an axis-angle vector (3), translation (3),
-**world-to-camera**. A ``.pincam`` file is one row: width, height, fx, fy, cx, cy. Images carry
-their time in their name; each takes the pose within 5 ms. The world is z-up.
+**world-to-camera**. A file ``lowres_wide_intrinsics/*.pincam`` is one row: width, height, fx, fy,
+cx, cy. Images carry their time in their name; each takes the pose within 5 ms. The world is z-up.
+
+Explained in notebook 12 (own scan).
 """
 
 from pathlib import Path

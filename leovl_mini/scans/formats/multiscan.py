@@ -1,12 +1,13 @@
-"""MultiScan, frames exported from its streams: ``SCAN.jsonl`` beside ``color/0.png`` and
-``depth/0.png`` (millimetres).
+"""MultiScan, frames exported from its streams: ``SCAN.jsonl``, ``color/``, ``depth/``.
 
-Each line of the ``.jsonl`` is one frame's camera: ``transform`` (16 numbers, camera-to-world,
-**column by column**) and ``intrinsics`` (9 numbers, column by column). Cameras are ARKit's: x
-right, **y up, z backward**, in a y-up world. MultiScan's tools number colour images in a row and
-depth maps by their place in the stream: the two are paired in order, and the depth map's number
-finds the line. ``SCAN.json`` (optional) gives the resolution of the colour stream, to which the
-intrinsics belong; exported images may be smaller.
+Frame 0 is ``color/0.png`` and ``depth/0.png`` (millimetres). Each line of the ``.jsonl`` is one
+frame's camera: ``transform`` (16 numbers, camera-to-world, **column by column**) and ``intrinsics``
+(9 numbers, column by column). Cameras are ARKit's: x right, **y up, z backward**, in a y-up world.
+MultiScan's tools number colour images in a row and depth maps by their place in the stream: the two
+are paired in order, and the depth map's number finds the line. ``SCAN.json`` (optional) gives the
+resolution of the colour stream, to which the intrinsics belong; exported images may be smaller.
+
+Explained in notebook 12 (own scan).
 """
 
 import json

@@ -1,5 +1,6 @@
-"""``poses.txt`` + ``K.txt`` + ``images/`` + ``depth/``: the plain format, and the one to write for
-a scan of your own.
+"""The plain format: ``poses.txt``, ``K.txt``, ``images/``, ``depth/``.
+
+The one to write for a scan of your own:
 
 - ``poses.txt``: one row per frame, 16 (or 12) numbers, row-major camera-to-world in metres
 - ``K.txt``: the 3x3 camera matrix of the images (``K_depth.txt`` beside it if the depth camera is
@@ -10,6 +11,8 @@ a scan of your own.
   of the images
 - ``instances/NAME.png`` (optional, 16-bit ids) and ``scene.json`` (optional: up, floor, objects),
   as the bundled rooms have
+
+Explained in notebook 12 (own scan).
 """
 
 from pathlib import Path

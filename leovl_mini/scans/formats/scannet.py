@@ -1,8 +1,10 @@
-"""ScanNet, as its SensReader exports it: ``color/0.jpg``, ``depth/0.png`` (millimetres),
-``pose/0.txt``, ``intrinsic/*.txt``.
+"""ScanNet, as its SensReader exports it: ``color/``, ``depth/``, ``pose/``, ``intrinsic/``.
 
-Poses are 4x4 camera-to-world in a z-up world; a lost track is written as -inf. Colour (1296x968)
-and depth (640x480) are two cameras.
+Frame 0 is ``color/0.jpg``, ``depth/0.png`` (millimetres) and ``pose/0.txt``. Poses are 4x4
+camera-to-world in a z-up world; a lost track is written as -inf. Colour (1296x968) and depth
+(640x480) are two cameras.
+
+Explained in notebook 12 (own scan).
 """
 
 from pathlib import Path

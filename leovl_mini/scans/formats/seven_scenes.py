@@ -1,9 +1,11 @@
-"""7-Scenes and tsdf-fusion: ``frame-000000.color.png|jpg``, ``.depth.png`` (millimetres),
-``.pose.txt`` (4x4 camera-to-world).
+"""7-Scenes and tsdf-fusion: frames as ``.color.png`` (or jpg), ``.depth.png``, ``.pose.txt``.
 
-tsdf-fusion adds ``camera-intrinsics.txt``; 7-Scenes publishes no calibration file, and the usual
-values are those of its Kinect: focal length 585, principal point (320, 240) at 640x480. In 7-Scenes
-colour and depth are not registered to each other.
+Depth is in millimetres, a pose a 4x4 camera-to-world matrix: ``frame-000000.pose.txt``. tsdf-fusion
+adds ``camera-intrinsics.txt``; 7-Scenes publishes no calibration file, and the usual values are
+those of its Kinect: focal length 585, principal point (320, 240) at 640x480. In 7-Scenes colour and
+depth are not registered to each other.
+
+Explained in notebook 12 (own scan).
 """
 
 from pathlib import Path

@@ -1,9 +1,11 @@
-"""TUM RGB-D: ``rgb.txt``, ``depth.txt`` (time stamp, file) and ``groundtruth.txt`` (time stamp, tx
-ty tz, qx qy qz qw).
+"""TUM RGB-D: ``rgb.txt``, ``depth.txt`` and ``groundtruth.txt``, each with time stamps.
 
-Depth is 16 bits at 5000 per metre, already registered to colour. Images, depth maps and poses have
-clocks of their own: each image takes the depth map and the pose nearest in time, at most 0.02 s
-away; images without such a partner are left out.
+A row of the first two is a time and a file; one of the third is time, tx ty tz, qx qy qz qw. Depth
+is 16 bits at 5000 per metre, already registered to colour. Images, depth maps and poses have clocks
+of their own: each image takes the depth map and the pose nearest in time, at most 0.02 s away;
+images without such a partner are left out.
+
+Explained in notebook 12 (own scan).
 """
 
 from pathlib import Path
