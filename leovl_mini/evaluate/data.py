@@ -65,10 +65,15 @@ def load_samples() -> EvalData:
     folder = samples_folder() / "features"
     features = FeatureCache(folder)
     areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
+
+    @functools.cache
+    def graph(name: str) -> SceneGraph:
+        return world_of({"objects": features.objects[name], "areas": areas[name]})
+
     return EvalData(
         list(load_examples(folder / "val.jsonl")),
         features.scene,
-        lambda name: world_of({"objects": features.objects[name], "areas": areas[name]}),
+        graph,
         [e for e in load_examples(folder / "train.jsonl") if e.task in SHORT],
     )
 
@@ -83,13 +88,13 @@ def load_bundled_rooms(model: LeoVL) -> EvalData:
     def scene_input(name: str) -> SceneInput:
         return perceive(load_scene(rooms / name), model.representation, preset=model.preset)
 
+    @functools.cache
+    def graph(name: str) -> SceneGraph:
+        return world_of(json.loads((rooms / name / "scene.json").read_text()))
+
     examples = [
         dataclasses.replace(example, scene=folder.name)
         for folder in sorted(rooms.iterdir())
         for example in load_examples(folder / "examples.jsonl")
     ]
-    return EvalData(
-        examples,
-        scene_input,
-        lambda name: world_of(json.loads((rooms / name / "scene.json").read_text())),
-    )
+    return EvalData(examples, scene_input, graph)

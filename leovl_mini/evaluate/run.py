@@ -8,13 +8,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import write_json
 from leovl_mini.evaluate.answers import SHORT, TEXTS, main_score
 from leovl_mini.evaluate.captions import caption_scores
 from leovl_mini.evaluate.controls import CONTROLS, majority_baseline, next_scenes, scenes_for
@@ -213,7 +211,3 @@ def as_rows(results: dict[str, dict]) -> list[list[str]]:
         scores = [f"{100 * r[kind]['score']:.0f}" if kind in r else "–" for r in results.values()]
         rows.append([kind, str(row["questions"]), *scores])
     return rows
-
-
-def write_results(path: Path, note: dict, results: dict) -> None:
-    write_json(path, {**note, "results": results})

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from leovl_mini.config import EvaluateConfig, RoomTableConfig, SceneConfig
 from leovl_mini.data.examples import Example, load_examples
-from leovl_mini.data.files import hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.data.samples import sample_room
 from leovl_mini.evaluate.answers import main_score
 from leovl_mini.evaluate.data import load_eval_data
-from leovl_mini.evaluate.run import as_rows, evaluate, evaluate_texts, write_results
+from leovl_mini.evaluate.run import as_rows, evaluate, evaluate_texts
 from leovl_mini.model.hub import find
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import counts_table, kinds_table, occupancy
@@ -192,5 +192,5 @@ def evaluate_weights(config: EvaluateConfig) -> list:
         results["texts"] = texts
     if config.write:
         about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
-        write_results(config.write, {**about, "hardware": hardware()}, results)
+        write_json(config.write, {**about, "hardware": hardware(), "results": results})
     return lines

@@ -117,7 +117,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
         )
     dataset = SymbolicQADataset(
         model,
-        rooms.objects,
+        rooms.objects.__getitem__,
         examples,
         batch_size=config.batch_size,
         seed=config.seed,
