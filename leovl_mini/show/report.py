@@ -24,7 +24,7 @@ from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import InputError, Scene
 from leovl_mini.show.plots import voxels_of
 from leovl_mini.tokens.base import SceneInput, SceneTokens
-from leovl_mini.tokens.cache import FeatureCache
+from leovl_mini.tokens.cache import FeatureCache, open_source
 
 
 def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
@@ -170,7 +170,7 @@ def evaluate_weights(config: EvaluateConfig) -> list:
     """``leovl-mini evaluate``: scores beside controls, and by domain; perhaps of texts, too."""
     file = find(config.weights or "nano")
     model = LeoVL.from_pretrained(file)
-    source = RoomDataset(config.corpus) if config.corpus else None
+    source = open_source(config.corpus) if config.corpus else None
     features = FeatureCache(config.cache or config.corpus) if config.corpus else None
     data = load_eval_data(source, features, config.split, config.scenes)
     twin = LeoVL.from_pretrained(config.question_only) if config.question_only else None
