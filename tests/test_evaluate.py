@@ -9,7 +9,12 @@ from random_inputs import random_tokens
 
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import TEXTS
-from leovl_mini.evaluate.controls import CONTROLS, majority_baseline, scenes_for
+from leovl_mini.evaluate.controls import (
+    CONTROLS,
+    majority_baseline,
+    next_scenes,
+    scenes_for,
+)
 from leovl_mini.evaluate.data import EvalData, load_bundled_rooms, load_eval_data
 from leovl_mini.evaluate.run import (
     as_rows,
@@ -82,6 +87,26 @@ def test_controls_change_what_they_say(control):
             assert not torch.equal(shown.features, true.features)
             assert torch.allclose(shown.features.sum(0), true.features.sum(0), atol=1e-5)
             assert (shown.features.std(0).max() < 1e-5) == (control == "positions only")
+
+
+def test_the_next_scan_of_a_benchmark_is_of_another_room():
+    scans = ["scene0011_00", "scene0011_01", "scene0025_00", "scannet_7"]
+    following = next_scenes(scans)
+    assert [following[name] for name in scans] == ["scene0025_00"] * 2 + [
+        "scene0011_00",
+        "scannet_7",
+    ]
+
+
+def test_questions_of_a_benchmark_have_kinds_only():
+    examples = [
+        Example(str(i), "scene0011_00", "qa", "existence", "?", [a])
+        for i, a in enumerate(("no", "yes", "no"))
+    ]
+    data = EvalData(examples, lambda _: scene_input(NAMES[0]), train_examples=examples)
+    results = evaluate(Answering(lambda *_: "no"), data, controls=("scene", "wrong scene"))
+    assert set(results) == {"scene", "wrong scene", "majority"}
+    assert results["majority"]["existence"]["score"] == round(2 / 3, 4)
 
 
 def test_an_unknown_control_is_refused():

@@ -39,5 +39,5 @@ def is_bundled(scene: str) -> bool:
     """Whether a scene of a corpus ("scannet_00002") is one of the bundled rooms ("scannet_2"), or
     an edited copy of one.
     """
-    domain, number = scene.split("-")[0].split("_")
+    domain, _, number = scene.split("-")[0].partition("_")
     return number.isdigit() and int(number) in SAMPLES.get(domain, ())

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.examples import Example, SceneSource, load_examples
 from leovl_mini.data.samples import is_bundled, samples_folder
 from leovl_mini.evaluate.answers import SHORT
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.dataset import RoomDataset, world_of
+from leovl_mini.rooms.dataset import world_of
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.load import load_scene
 from leovl_mini.tokens.base import SceneInput
@@ -33,7 +33,7 @@ class EvalData:
 
 
 def load_eval_data(
-    source: RoomDataset | None = None,
+    source: SceneSource | None = None,
     features: FeatureCache | None = None,
     split: str = "val",
     scenes: int = 200,
@@ -46,11 +46,12 @@ def load_eval_data(
 
     examples = [e for e in source.examples(split) if e.scene in features]
     examples = [e for e in examples if not is_bundled(e.scene)]
-    names = sorted({e.scene for e in examples}, key=by_number)[:scenes]
+    names = set(sorted({e.scene for e in examples}, key=by_number)[:scenes])
+    graph = getattr(source, "world", None)  # made rooms know what is true in them
     return EvalData(
         [e for e in examples if e.scene in names],
         features.scene,
-        functools.cache(source.world),
+        functools.cache(graph) if graph else None,
         [e for e in source.examples("train") if e.task in SHORT],
     )
 

@@ -15,13 +15,19 @@ from tqdm import tqdm
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import SHORT, TEXTS, main_score
 from leovl_mini.evaluate.captions import caption_scores
-from leovl_mini.evaluate.controls import CONTROLS, majority_baseline, next_scenes, scenes_for
+from leovl_mini.evaluate.controls import (
+    CONTROLS,
+    domain_of,
+    majority_baseline,
+    next_scenes,
+    scenes_for,
+)
 from leovl_mini.evaluate.data import EvalData
 from leovl_mini.evaluate.facts import fact_scores
 from leovl_mini.evaluate.intervals import clustered_bootstrap
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import Symbols
-from leovl_mini.rooms.balance import categories, domain
+from leovl_mini.rooms.balance import categories
 from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.tokens.base import SceneTokens
@@ -115,10 +121,10 @@ def evaluate(
 
 
 def by_domain(predictions: Sequence[str], questions: Sequence[Example]) -> dict[str, dict]:
-    domains = [domain(question) for question in questions]
+    domains = [domain_of(question.scene) for question in questions]
     return {
         name: summarise_part(predictions, questions, [d == name for d in domains])
-        for name in sorted(set(domains))
+        for name in sorted({*domains} - {""})
     }
 
 
@@ -127,7 +133,10 @@ def about_common_things(
 ) -> dict[str, dict]:
     counts = Counter(c for example in train_examples for c in sorted(categories(example)))
     common = {category for category, _ in counts.most_common(15)}
-    keep = [bool(train_examples) and categories(question) <= common for question in questions]
+    keep = [
+        bool(train_examples) and domain_of(question.scene) != "" and categories(question) <= common
+        for question in questions
+    ]
     return {"common things": summarise_part(predictions, questions, keep)} if any(keep) else {}
 
 
