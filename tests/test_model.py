@@ -212,10 +212,10 @@ def test_tokens_are_sampled_as_often_as_they_are_likely(model, monkeypatch):
     cache = SimpleNamespace(batch_repeat_interleave=lambda _: None)
     output = SimpleNamespace(logits=likely, past_key_values=cache)
     monkeypatch.setattr(model.language, "forward", lambda **_: output)
-    answer = model.generate(None, ["Why?"], GREEDY_TOKENS + 2000, temperature=1.0)[0].split()
-    often = [answer[GREEDY_TOKENS:].count(word) / 2000 for word in ("red", "blue", "green")]
+    answer = model.generate(None, ["Why?"], GREEDY_TOKENS + 1000, temperature=1.0)[0].split()
+    often = [answer[GREEDY_TOKENS:].count(word) / 1000 for word in ("red", "blue", "green")]
     assert set(answer[:GREEDY_TOKENS]) == {"red"}
-    assert often == pytest.approx([0.5, 0.4, 0.1], abs=0.03)
+    assert often == pytest.approx([0.5, 0.4, 0.1], abs=0.04)
 
 
 def test_no_questions_have_no_answers(model):
@@ -247,9 +247,8 @@ def test_a_question_is_answered_alike_whatever_stands_for_the_scene():
     path, question = sample_room(), "Is there a television?"
     scene, model = load_scene(path), LeoVL.from_pretrained("nano")
     scene_input = perceive(scene)
-    answers = {str(ask(s, question, model)) for s in (scene, scene_input, scene_input.tokens)}
-    assert answers == {str(ask(path, question))} == {str(ask(str(path), question, "nano"))}
-    assert answers == {"yes"}
+    answers = [ask(s, question, model) for s in (scene, scene_input, scene_input.tokens)]
+    assert [str(a) for a in (*answers, ask(str(path), question))] == ["yes"] * 4
 
 
 def test_tokens_of_another_kind_than_the_models_are_refused():
