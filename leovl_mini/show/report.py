@@ -85,17 +85,20 @@ def question_table(
     first = {e.kind: i for i, e in reversed(list(enumerate(questions)))}
     rows = sorted(first.values())[:count]
 
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    who = f"{model.preset}{'' if model.trained else ' (untrained)'}"
+    title = f"Questions about this scene. Without the scene: the same {who} model, no scene tokens"
+    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+    made = Table(title=title, title_justify="left", **style)
     for heading in ("kind", "question", "truth", "answer", "without the scene"):
         made.add_column(heading)
     for i in rows:
         example = questions[i]
-        said = [
+        marked = [
             answer[i] + ("" if score[i] >= 0.5 else " (wrong)")
             for answer, score in zip(answers, scores, strict=True)
         ]
         question = f"{example.situation} {example.question}".strip()
-        made.add_row(example.kind, question, example.answers[0], *said)
+        made.add_row(example.kind, question, example.answers[0], *marked)
     right = [sum(score[i] >= 0.5 for i in rows) for score in scores]
     percent = [100 * sum(score) / max(len(score), 1) for score in scores]
     counted = (
