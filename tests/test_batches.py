@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from leovl_mini.rooms.lists import LISTS
 from random_inputs import devices, random_tokens
 from tiny_scenes import (
     NAMES,
@@ -26,7 +27,6 @@ from leovl_mini.data.examples import TASKS, Example
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import simulate_grid
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.lists import LISTS
 from leovl_mini.rooms.questions import plural
 from leovl_mini.scans.scene import Object
 from leovl_mini.tokens import SceneTokens
