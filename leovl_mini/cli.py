@@ -156,7 +156,7 @@ def scene(config: c.SceneConfig) -> list:
     with atomic_write(config.out) as partial:  # first: is it a place that can be written?
         found, seen, model = perceive_scene(config)
         written = write_points(found, partial / "points.ply")
-        overview(found, seen).savefig(partial / "overview.png")
+        overview(found, seen).savefig(partial / "overview.png", dpi=120)
         write_page(figure(found, seen, max_points=60_000), partial / "scene.html")
     answers = question_table(model, seen.tokens, examples, config.questions) if examples else ()
     files = [f"  {config.out / name}" for name in ("points.ply", "overview.png", "scene.html")]

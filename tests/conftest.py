@@ -64,3 +64,11 @@ def tiny(tmp_path_factory):
         tiny = dataclasses.replace(PRESETS["smol"], language=str(folder), prompt="plain")
         patch.setitem(PRESETS, "tiny", tiny)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """Made rooms for all tests of training, with everything that is made of them: see tiny_rooms."""
+    from tiny_rooms import make_everything
+
+    return make_everything(tmp_path_factory.mktemp("made"))

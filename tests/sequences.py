@@ -1,7 +1,6 @@
 """Plain sequences: what LeoVL computes in packs and with a cache, written out for one question."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from leovl_mini.data.examples import Example, load_examples
@@ -36,13 +35,6 @@ def loss_of(model: LeoVL, scene: SceneTokens, turn: Turn) -> Tensor:
     answer = torch.tensor(turn.ids[turn.answer_start :])
     labels[0, -len(answer) :] = answer
     return model.language(**sequence, labels=labels).loss
-
-
-def losses_of(model: LeoVL, scene: SceneTokens, turn: Turn) -> Tensor:
-    """The loss of each token of one answer."""
-    logits = model.language(**sequence_of(model, scene, turn)).logits[0]
-    answer = torch.tensor(turn.ids[turn.answer_start :])
-    return F.cross_entropy(logits[-len(answer) - 1 : -1], answer, reduction="none")
 
 
 @torch.no_grad()

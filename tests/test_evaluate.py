@@ -1,7 +1,6 @@
 """Evaluation with a model whose answers are known."""
 
 import dataclasses
-import json
 import math
 
 import pytest
@@ -10,7 +9,12 @@ from random_inputs import random_tokens
 
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import TEXTS
-from leovl_mini.evaluate.controls import CONTROLS, majority_baseline, scenes_for
+from leovl_mini.evaluate.controls import (
+    CONTROLS,
+    majority_baseline,
+    next_scenes,
+    scenes_for,
+)
 from leovl_mini.evaluate.data import EvalData, load_bundled_rooms, load_eval_data
 from leovl_mini.evaluate.run import (
     as_rows,
@@ -18,7 +22,6 @@ from leovl_mini.evaluate.run import (
     evaluate_texts,
     predict,
     summarise,
-    write_results,
 )
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.facts import SceneGraph
@@ -84,6 +87,26 @@ def test_controls_change_what_they_say(control):
             assert not torch.equal(shown.features, true.features)
             assert torch.allclose(shown.features.sum(0), true.features.sum(0), atol=1e-5)
             assert (shown.features.std(0).max() < 1e-5) == (control == "positions only")
+
+
+def test_the_next_scan_of_a_benchmark_is_of_another_room():
+    scans = ["scene0011_00", "scene0011_01", "scene0025_00", "scannet_7"]
+    following = next_scenes(scans)
+    assert [following[name] for name in scans] == ["scene0025_00"] * 2 + [
+        "scene0011_00",
+        "scannet_7",
+    ]
+
+
+def test_questions_of_a_benchmark_have_kinds_only():
+    examples = [
+        Example(str(i), "scene0011_00", "qa", "existence", "?", [a])
+        for i, a in enumerate(("no", "yes", "no"))
+    ]
+    data = EvalData(examples, lambda _: scene_input(NAMES[0]), train_examples=examples)
+    results = evaluate(Answering(lambda *_: "no"), data, controls=("scene", "wrong scene"))
+    assert set(results) == {"scene", "wrong scene", "majority"}
+    assert results["majority"]["existence"]["score"] == round(2 / 3, 4)
 
 
 def test_an_unknown_control_is_refused():
@@ -202,8 +225,8 @@ def test_the_rooms_of_the_package_are_eight_unseen_ones():
         assert {o.id for o in data.graph(name).objects} == ids
 
 
-def test_a_real_model_goes_through(tmp_path):
+def test_a_real_model_goes_through():
     data = EvalData(EXAMPLES[:4], scene_input, train_examples=EXAMPLES)
     results = evaluate(LeoVL("nano", channels=8), data, controls=("scene", "no scene"))
-    write_results(tmp_path / "results.json", {"seed": 0}, results)
-    assert json.loads((tmp_path / "results.json").read_text())["results"].keys() == results.keys()
+    assert set(results["scene"]) == {"existence", "mean"}
+    assert [row[0] for row in as_rows(results)] == ["kind", "existence", "mean"]

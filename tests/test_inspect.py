@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_inputs import random_patches
 from torch.testing import assert_close
@@ -68,6 +68,7 @@ def test_objects_must_be_known():
 rows = st.lists(st.tuples(st.integers(-1, 5), st.integers(0, 4)), max_size=40)
 
 
+@settings(max_examples=40)
 @given(rows=rows)
 def test_equals_a_loop_over_tokens(rows):
     source, segments = [s for s, _ in rows], [2 * g for _, g in rows]

@@ -46,14 +46,14 @@ def floor(name: str) -> int:
 
 
 def test_files_are_short_and_narrow_and_folders_hold_few_entries():
-    for file in FILES:
-        lines = file.read_text().splitlines()
-        assert len(lines) <= 250, f"{file}: {len(lines)} lines"
-        wide = [i for i, line in enumerate(lines, 1) if len(line) > 100]
-        assert not wide, f"{file}: lines {wide} are wider than 100 columns"
-    for folder in {file.parent for file in FILES}:
-        entries = {e.name for e in folder.iterdir()} - {"__init__.py", "__pycache__"}
-        assert len(entries) <= 12, f"{folder} holds {len(entries)} entries"
+    lines = {file: file.read_text().splitlines() for file in FILES}
+    assert not {str(file): len(rows) for file, rows in lines.items() if len(rows) > 250}
+    assert not [f"{file}: {row}" for file, rows in lines.items() for row in rows if len(row) > 100]
+    entries = {
+        folder: len({e.name for e in folder.iterdir()} - {"__init__.py", "__pycache__"})
+        for folder in {file.parent for file in FILES}
+    }
+    assert not {str(folder): count for folder, count in entries.items() if count > 12}
 
 
 def test_imports_run_downwards():

@@ -220,6 +220,10 @@ def test_caption_scores_worked_out_by_hand():
     assert scores["BLEU-4"] == pytest.approx((4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
     assert scores["ROUGE-L"] == pytest.approx(0.8)
     assert scores["CIDEr"] == 0  # of one item, no phrase is telling
+    # Every word and run is in one of two references: all weigh log 2. "a c" for "a b": 1/2 of the
+    # words, no run; "c d" for itself: all words, all runs of 2, none of 3 and 4.
+    two = caption_scores(["a c", "c d"], [["a b"], ["c d"]])
+    assert two["CIDEr"] == pytest.approx(10 * (0.5 / 4 + 2 / 4) / 2)
     # "the chair": 2 words in common out of 2 said and 5 wanted
     short = caption_scores(["the chair"], [known[0]])["ROUGE-L"]
     assert short == pytest.approx(2.44 * 1.0 * 0.4 / (0.4 + 1.44 * 1.0))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from random_inputs import no_cuda, random_patches, random_tokens, to_device
-from sequences import greedy, loss_of, sequence_of, turns_of
+from sequences import greedy, sequence_of, turns_of
 from tiny_models import enlarge
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
@@ -16,12 +16,11 @@ from torch.testing import assert_close
 import leovl_mini
 from leovl_mini import LeoVL, ask, load_scene, perceive
 from leovl_mini.config import PRESETS, get_preset, pick_device
-from leovl_mini.data.examples import Example
 from leovl_mini.data.samples import sample_room
 from leovl_mini.model.ask import Answer, load_model
 from leovl_mini.model.generation import GREEDY_TOKENS, generate_ids
 from leovl_mini.model.nano import nano_tokenizer
-from leovl_mini.model.prompts import ROLE, before_scene, question_text
+from leovl_mini.model.prompts import before_scene
 from leovl_mini.scans.scene import InputError, Object
 from leovl_mini.tokens import REPRESENTATIONS
 
@@ -58,18 +57,10 @@ def rms(x: torch.Tensor) -> float:
     return float(x.detach().square().mean().sqrt())
 
 
-# -- prompts and settings --------------------------------------------------------------------------
+# -- settings --------------------------------------------------------------------------------------
 
 
-def test_the_plain_prompt_puts_the_scene_between_role_and_question():
-    question = Example("", "", "qa", "", "Where is the lamp?", [])
-    assert before_scene().startswith(ROLE)
-    assert question_text(question) == " USER: Where is the lamp? ASSISTANT:"
-
-
-def test_an_unknown_style_or_preset_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match="'rhyme'.*plain, chat"):
-        before_scene("rhyme")
+def test_an_unknown_preset_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="'huge'.*nano, smol"):
         get_preset("huge")
 
@@ -146,20 +137,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_random_state_alone(
     assert sum(weight.numel() for weight in first.values()) <= 3_500_000
 
 
-# -- losses ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("which", ["model", "pretrained"])
-def test_losses_of_packed_turns_equal_those_of_transformers(which, request):
-    model = request.getfixturevalue(which)
-    scenes = [random_tokens(7), random_tokens(12, seed=1)]
-    turns = [turns_of(model, 3), turns_of(model, 4, skip=40)]
-    losses, answer = model(scenes, turns)
-    expected = [loss_of(model, s, t) for s, ts in zip(scenes, turns, strict=True) for t in ts]
-    lengths = [len(t.ids) - t.answer_start for ts in turns for t in ts]
-    assert torch.bincount(answer).tolist() == lengths
-    means = torch.stack([losses[answer == i].mean() for i in range(len(expected))])
-    assert_close(means, torch.stack(expected), atol=1e-4, rtol=1e-4)
+# -- training in several processes -----------------------------------------------------------------
 
 
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -234,10 +212,10 @@ def test_tokens_are_sampled_as_often_as_they_are_likely(model, monkeypatch):
     cache = SimpleNamespace(batch_repeat_interleave=lambda _: None)
     output = SimpleNamespace(logits=likely, past_key_values=cache)
     monkeypatch.setattr(model.language, "forward", lambda **_: output)
-    answer = model.generate(None, ["Why?"], GREEDY_TOKENS + 2000, temperature=1.0)[0].split()
-    often = [answer[GREEDY_TOKENS:].count(word) / 2000 for word in ("red", "blue", "green")]
+    answer = model.generate(None, ["Why?"], GREEDY_TOKENS + 1000, temperature=1.0)[0].split()
+    often = [answer[GREEDY_TOKENS:].count(word) / 1000 for word in ("red", "blue", "green")]
     assert set(answer[:GREEDY_TOKENS]) == {"red"}
-    assert often == pytest.approx([0.5, 0.4, 0.1], abs=0.03)
+    assert often == pytest.approx([0.5, 0.4, 0.1], abs=0.04)
 
 
 def test_no_questions_have_no_answers(model):
@@ -269,9 +247,8 @@ def test_a_question_is_answered_alike_whatever_stands_for_the_scene():
     path, question = sample_room(), "Is there a television?"
     scene, model = load_scene(path), LeoVL.from_pretrained("nano")
     scene_input = perceive(scene)
-    answers = {str(ask(s, question, model)) for s in (scene, scene_input, scene_input.tokens)}
-    assert answers == {str(ask(path, question))} == {str(ask(str(path), question, "nano"))}
-    assert answers == {"yes"}
+    answers = [ask(s, question, model) for s in (scene, scene_input, scene_input.tokens)]
+    assert [str(a) for a in (*answers, ask(str(path), question))] == ["yes"] * 4
 
 
 def test_tokens_of_another_kind_than_the_models_are_refused():

@@ -16,7 +16,7 @@ from solver import solve
 
 from leovl_mini.data.examples import Example, dumps
 from leovl_mini.rooms import edits
-from leovl_mini.rooms.dataset import RoomDataset, make_rooms
+from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import RULES, SceneGraph, visible_graph
 from leovl_mini.rooms.questions import questions
@@ -49,7 +49,7 @@ def in_sight(room, hidden: float = 0.0, seed: int = 0) -> SceneGraph:
 
 @functools.cache
 @known_rooms.quickly
-def made() -> tuple[dict[str, SceneGraph], list[Example]]:
+def rooms_and_examples() -> tuple[dict[str, SceneGraph], list[Example]]:
     """Rooms of two domains by name, edited copies among them, and questions about them."""
     rooms, examples = {}, []
     for number, room in enumerate(
@@ -90,13 +90,13 @@ def made() -> tuple[dict[str, SceneGraph], list[Example]]:
 @functools.cache
 @known_rooms.quickly
 def made_pairs() -> list[Pair]:
-    rooms, examples = made()
+    rooms, examples = rooms_and_examples()
     return make_pairs(examples, rooms.__getitem__, rooms)
 
 
 @functools.cache
 def as_json(scene: str) -> list[list[dict]]:
-    world = made()[0][scene]
+    world = rooms_and_examples()[0][scene]
     return [
         [json.loads(json.dumps(dataclasses.asdict(x))) for x in some]
         for some in (world.objects, world.areas)
@@ -132,7 +132,7 @@ def test_wrong_answers_are_wrong_in_the_right_scene():
 
 
 def test_right_answers_are_false_in_the_wrong_scene():
-    rooms, _ = made()
+    rooms, _ = rooms_and_examples()
     missing = Counter()
     for pair in made_pairs():
         world, example, right = rooms[pair.negative], pair.example, pair.example.answers[0]
@@ -173,7 +173,7 @@ def test_every_kind_and_every_type_has_pairs():
 
 
 def test_presuppositions_hold_in_the_wrong_scene():
-    rooms, _ = made()
+    rooms, _ = rooms_and_examples()
     checked = 0
     for pair in made_pairs():
         if pair.type == "presupposition" and pair.example.kind not in ("existence", "count"):
@@ -203,7 +203,7 @@ def test_an_edit_is_the_same_room_and_other_types_are_others():
 
 
 def test_asked_in_its_own_room_a_question_has_its_own_answer():
-    rooms, examples = made()
+    rooms, examples = rooms_and_examples()
     for example in examples:
         again = asked_elsewhere(rooms[example.scene], example)
         assert again is None if example.kind == "situated" else again.answers == example.answers
@@ -212,7 +212,7 @@ def test_asked_in_its_own_room_a_question_has_its_own_answer():
 
 @given(st.data())
 def test_what_is_refuted_is_false_whatever_is_hidden(data):
-    rooms, examples = made()
+    rooms, examples = rooms_and_examples()
     example = data.draw(st.sampled_from(examples))
     room = data.draw(st.sampled_from(known_rooms.rooms()))
     world = in_sight(
@@ -224,8 +224,8 @@ def test_what_is_refuted_is_false_whatever_is_hidden(data):
 
 
 def a_world() -> tuple[SceneGraph, SceneGraph, Example]:
-    """A choice between two things, its room, and the room without the thing that is not the answer."""
-    rooms, examples = made()
+    """A choice between two things, its room, and that room without the one that is not chosen."""
+    rooms, examples = rooms_and_examples()
     for example in examples:
         world, slots = rooms[example.scene], example.derivation["slots"]
         if example.kind == "taller":
@@ -309,51 +309,43 @@ def test_a_paraphrase_or_a_close_number_is_not_wrong(answer, example, wrong):
 
 
 def test_the_models_own_wrong_answers_come_first():
-    rng, known = np.random.default_rng(0), Counter(["red", "blue", "green"])
-    colour = asked("colour", "red")
-    assert answer_negative(colour, ["red", "green", "blue"], known, rng) == (
-        "green",
-        "own generation",
-    )
-    assert (
-        answer_negative(colour, ["red", "table", "on the on the"], known, rng)[1] == "same kind"
-    )  # no colours
+    rng, colours = np.random.default_rng(0), Counter(["red", "blue", "green"])
+    colour, spot = asked("colour", "red"), asked("coordinates", "x 0.5, y 0.5")
+    assert answer_negative(colour, "green", colours, rng) == ("green", "own generation")
+    for own in ("red", "table", "on the on the", None):  # right, or no colour
+        assert answer_negative(colour, own, colours, rng)[1] == "same kind"
     places = Counter(["x 0.0, y 0.0", "x 3.0, y -1.5"])
-    spot = asked("coordinates", "x 0.5, y 0.5")
-    assert answer_negative(spot, ["x 0.5, y 1.0", "left", "x -2.5, y 0.5"], places, rng) == (
-        "x -2.5, y 0.5",
-        "own generation",
-    )
-    assert answer_negative(colour, [], Counter(["red"]), rng) is None
+    for own, reason in (("x 0.5, y 1.0", "same kind"), ("x -2.5, y 0.5", "own generation")):
+        assert answer_negative(spot, own, places, rng)[1] == reason
+    assert answer_negative(colour, None, Counter(["red"]), rng) is None
 
 
 def test_answers_of_the_same_kind_come_as_often_as_they_are_known():
-    rng, known = np.random.default_rng(0), Counter({"red": 50, "blue": 30, "green": 10})
-    drawn = Counter(answer_negative(asked("colour", "red"), [], known, rng)[0] for _ in range(300))
+    rng, colours = np.random.default_rng(0), Counter({"red": 50, "blue": 30, "green": 10})
+    colour = asked("colour", "red")
+    drawn = Counter(answer_negative(colour, None, colours, rng)[0] for _ in range(300))
     assert set(drawn) == {"blue", "green"} and drawn["blue"] / 300 == pytest.approx(0.75, abs=0.07)
 
 
 def test_of_two_candidates_the_other_is_the_wrong_answer():
     for kind in CHOICES:
         example = asked(kind, "bed", a="bed", b="red lamp")
-        assert answer_negative(example, ["sofa"], Counter(["sofa"]), np.random.default_rng(0)) == (
-            "red lamp",
-            "same kind",
-        )
+        found = answer_negative(example, "sofa", Counter(["sofa"]), np.random.default_rng(0))
+        assert found == ("red lamp", "same kind")
 
 
 # -- sets of pairs ---------------------------------------------------------------------------------
 
 
 def test_pairs_depend_on_the_seed_alone():
-    rooms, examples = made()
+    rooms, examples = rooms_and_examples()
     some = [e for e in examples if e.kind == "colour"]
     first, again, other = (make_pairs(some, rooms.__getitem__, rooms, seed=s) for s in (0, 0, 1))
     assert first == again != other
 
 
 def test_pairs_keep_to_one_domain_and_to_scenes_that_are_there():
-    rooms, examples = made()
+    rooms, examples = rooms_and_examples()
     there = set(sorted(rooms)[:12])
     pairs = make_pairs(examples, rooms.__getitem__, there, domain="here")
     assert pairs and all(
@@ -362,17 +354,15 @@ def test_pairs_keep_to_one_domain_and_to_scenes_that_are_there():
     )
 
 
-def test_own_answers_are_taken_by_the_examples_id():
-    rooms, examples = made()
+def test_on_policy_answers_are_taken_by_the_examples_id():
+    rooms, examples = rooms_and_examples()
     colours = [e for e in examples if e.kind == "colour" and e.scene.startswith("here_")]
-    other = next(e.answers[0] for e in colours if is_wrong(e.answers[0], colours[0]))
-    pairs = make_pairs(
-        colours, rooms.__getitem__, rooms, own={colours[0].id: [colours[0].answers[0], other]}
-    )
-    assert {(p.rejected, p.reason) for p in pairs if p.example.id == colours[0].id} == {
-        (other, "own generation")
-    }
-    assert {p.reason for p in pairs if p.example.id != colours[0].id} == {"same kind"}
+    first, other = colours[0].id, next(e for e in colours if is_wrong(e.answers[0], colours[0]))
+    answers = {first: other.answers[0]}
+    pairs = make_pairs(colours, rooms.__getitem__, rooms, on_policy=answers)
+    found = {(p.rejected, p.reason) for p in pairs if p.example.id == first}
+    assert found == {(other.answers[0], "own generation")}
+    assert {p.reason for p in pairs if p.example.id != first} == {"same kind"}
 
 
 def test_missing_pairs_are_named(tmp_path):
@@ -395,13 +385,9 @@ def test_pairs_are_read_as_they_were_written(tmp_path):
         dataclasses.replace(made_pairs()[0], reason="bad luck")
 
 
-def test_worlds_are_what_the_frames_show(tmp_path):
-    make_rooms(tmp_path / "corpus", rooms=1, views=2, workers=1, pairs=0.0, quiet=True)
-    corpus = RoomDataset(tmp_path / "corpus")
-    name = corpus.names()[0]
-    shown, world = visible_graph(corpus.scene(name), corpus.graph(name).areas), visible_graphs(corpus)
-    assert (
-        world(name).clear == shown.clear
-        and world(name).objects == shown.objects
-        and world(name) is world(name)
-    )
+def test_graphs_are_of_what_the_frames_show(made):
+    rooms = RoomDataset(made / "corpus")
+    name, graph = rooms.names()[0], visible_graphs(rooms)
+    shown = visible_graph(rooms.scene(name), rooms.graph(name).areas)
+    assert graph(name).clear == shown.clear and graph(name).objects == shown.objects
+    assert graph(name) is graph(name)

@@ -20,7 +20,8 @@ VIEWS, HEIGHT, WIDTH, FOCAL = 3, 48, 64, 60.0
 
 def wall() -> Scene:
     """A wall at y = 2.1 m, seen straight on from three places along x, with a hole in the depth of
-    every view. It is object 1 up to x = 0.1 m, object 2 from there.
+    every view. It is object 1 up to x = 0.1 m, object 2 from there, and background in its upper
+    two thirds.
     """
     camera = [[FOCAL, 0, WIDTH / 2 - 0.5], [0, FOCAL, HEIGHT / 2 - 0.5], [0, 0, 1]]
     pose = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0.1], [0, -1, 0, 1.5], [0, 0, 0, 1]])
@@ -31,7 +32,8 @@ def wall() -> Scene:
     shape, random = (VIEWS, HEIGHT, WIDTH, 3), torch.Generator().manual_seed(0)
     rgb = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
     across = (torch.arange(WIDTH) - (WIDTH / 2 - 0.5)) / FOCAL * 2 + poses[:, 0, 3, None]  # x
-    instances = (1 + (across > 0.1).int())[:, None].expand(-1, HEIGHT, -1)
+    instances = (1 + (across > 0.1).int())[:, None].repeat(1, HEIGHT, 1)
+    instances[:, : 2 * HEIGHT // 3] = 0
     return Scene(rgb, depth, torch.tensor(camera).repeat(VIEWS, 1, 1), poses, instances)
 
 

@@ -10,7 +10,8 @@ import torch
 from rooms import ROOM, back_projected, box_scene
 from torch.testing import assert_close
 
-from leovl_mini.perception.segments import find, keys_of, masks, segment, segment_quality
+from leovl_mini.perception.segments import masks, segment, segment_quality
+from leovl_mini.perception.surfaces import find, keys_of
 from leovl_mini.rooms import DOMAINS, domain_room, record
 from leovl_mini.scans import load_scene
 from leovl_mini.scans.geometry import scene_points
@@ -44,58 +45,38 @@ def two_boxes() -> tuple[Scene, np.ndarray]:
     """
     room = box_scene(8, 160, 120)
     v, u = np.indices(room.depth.shape[1:])
-    rays = np.stack(
-        [(u - room.K[0, 2]) / room.K[0, 0], (v - room.K[1, 2]) / room.K[1, 1], np.ones(u.shape)], -1
-    )
+    K = room.K
+    rays = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(u.shape)], -1)
     depth = room.depth.copy()
-    for (
-        low,
-        high,
-        # the slab method: enter through the last of the near planes, leave through the first of the far
-        # ones
-    ) in BOXES:
+    # The slab method: in through the last of the near planes, out by the first of the far ones.
+    for low, high in BOXES:
         for i, pose in enumerate(room.camera_to_world):
-            world = rays @ pose[:3, :3].T
-            to = (np.stack([low, high])[:, None, None] - pose[:3, 3]) / np.where(
-                np.abs(world) < 1e-12, 1e-12, world
-            )
+            ray = rays @ pose[:3, :3].T
+            ray = np.where(np.abs(ray) < 1e-12, 1e-12, ray)
+            to = (np.stack([low, high])[:, None, None] - pose[:3, 3]) / ray
             enter, leave = to.min(0).max(-1), to.max(0).min(-1)
             hit = (enter > 0) & (enter < leave) & (depth[i] > 0)
             depth[i] = np.where(hit, np.minimum(depth[i], enter), depth[i])
-    points = np.stack(
-        [back_projected(d, room.K, p) for d, p in zip(depth, room.camera_to_world, strict=True)]
-    )
-    off = np.stack(
-        [np.abs(points - corner)[..., axis] for corner, axis in [(ROOM[0], 2), (ROOM[1], 2)]], -1
-    )
-    walls = np.stack(
-        [np.abs(points[..., axis] - ROOM[side, axis]) for axis in (0, 1) for side in (0, 1)], -1
-    )
-    bodies = np.stack(
-        [
-            np.linalg.norm(np.maximum(np.maximum(low - points, points - high), 0), axis=-1)
-            for low, high in BOXES
-        ],
-        -1,
-    )
-    distance = np.concatenate([off, walls, bodies], -1)
+
+    poses = room.camera_to_world
+    points = np.stack([back_projected(d, K, p) for d, p in zip(depth, poses, strict=True)])
+    planes = [(2, 0), (2, 1), (0, 0), (0, 1), (1, 0), (1, 1)]  # axis, side
+    distance = [np.abs(points[..., axis] - ROOM[side, axis]) for axis, side in planes]
+    for low, high in BOXES:
+        outside = np.maximum(np.maximum(low - points, points - high), 0)
+        distance.append(np.linalg.norm(outside, axis=-1))
+    distance = np.stack(distance, -1)
     nearest = np.sort(distance, axis=-1)
-    faces = np.where(
-        (depth > 0) & (nearest[..., 0] < 0.001) & (nearest[..., 1] > 0.12),
-        distance.argmin(-1) + 1,
-        0,
-    )
-    return scene_of(
-        np.full((*depth.shape, 3), 150, dtype=np.uint8), depth, room.K, room.camera_to_world
-    ), faces
+    certain = (depth > 0) & (nearest[..., 0] < 0.001) & (nearest[..., 1] > 0.12)
+    grey = np.full((*depth.shape, 3), 150, dtype=np.uint8)
+    return scene_of(grey, depth, K, poses), np.where(certain, distance.argmin(-1) + 1, 0)
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> float:
     """The share of pixels in a that keep their company in b, whatever the segments are called."""
     pairs, counts = torch.stack([a.ravel(), b.ravel()]).unique(dim=1, return_counts=True)
-    best = torch.zeros(int(pairs[0].max()) + 1, dtype=torch.long).scatter_reduce(
-        0, pairs[0].long(), counts, "amax"
-    )
+    best = torch.zeros(int(pairs[0].max()) + 1, dtype=torch.long)
+    best = best.scatter_reduce(0, pairs[0].long(), counts, "amax")
     return (best.sum() / a.numel()).item()
 
 
@@ -127,7 +108,7 @@ def test_sensor_noise_leaves_the_boxes_whole(two_boxes):
 
 def test_paint_on_a_wall_is_a_segment_of_its_own(two_boxes):
     scene, faces = two_boxes
-    points = back_projected_scene(scene)
+    points = scene_points_of(scene)
     door = (faces == 3) & (points[..., 1] > 2) & (points[..., 1] < 3) & (points[..., 2] < 2)
     rgb = scene.rgb.clone()
     rgb[torch.from_numpy(door)] = torch.tensor([60, 140, 60], dtype=torch.uint8)
@@ -136,13 +117,9 @@ def test_paint_on_a_wall_is_a_segment_of_its_own(two_boxes):
     assert inside.argmax() != wall.argmax() and inside.max() > 0.85 * inside.sum()
 
 
-def back_projected_scene(scene: Scene) -> np.ndarray:
-    return np.stack(
-        [
-            back_projected(d, scene.intrinsics[0].numpy(), p)
-            for d, p in zip(scene.depth.numpy(), scene.camera_to_world.numpy(), strict=True)
-        ]
-    )
+def scene_points_of(scene: Scene) -> np.ndarray:
+    frames = zip(scene.depth.numpy(), scene.camera_to_world.numpy(), strict=True)
+    return np.stack([back_projected(d, scene.intrinsics[0].numpy(), p) for d, p in frames])
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

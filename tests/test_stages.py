@@ -1,6 +1,6 @@
-"""The commands of training and evaluation on a tiny corpus, one after the other."""
+"""The commands of training on a handful of rooms, one after the other; what a run leaves behind."""
 
-import functools
+import dataclasses
 import json
 import re
 import shutil
@@ -10,368 +10,259 @@ import pytest
 import torch
 from random_inputs import random_tokens
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from leovl_mini.cli import app
+from leovl_mini import cli
+from leovl_mini.config import FeaturesConfig, SymbolicConfig, TuneConfig
 from leovl_mini.data.examples import Example, load_examples
-from leovl_mini.data.files import file_sha256
-from leovl_mini.evaluate.run import load_eval_data
-from leovl_mini.model.hub import load_weights, notes, restore, shipped
+from leovl_mini.evaluate.data import load_eval_data
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.dataset import RoomDataset, make_rooms
+from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.texts.lists import LISTS
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import FeatureCache
-from leovl_mini.train.curriculum import symbolic, taught, tune
+from leovl_mini.train import curriculum
+from leovl_mini.train.checkpoints import CHECKPOINT
+from leovl_mini.train.curriculum import STAGES, symbolic, train_examples, tune
 from leovl_mini.train.loop import train_steps
-from leovl_mini.train.runlog import RunLog, scorer
+from leovl_mini.train.runlog import RunLog, made_by, scorer
 
 
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    assert result.exit_code == 0, result.output
-    return result.output
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``leovl-mini ARGUMENTS`` in this process and return what it printed."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", ["leovl-mini", *map(str, arguments)])
+        cli.main()
+        return capsys.readouterr().out
+
+    return run
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A corpus of eight rooms and its features; three of the rooms are bundled ones, which nothing
-    learns from.
-    """
-    folder = tmp_path_factory.mktemp("course")
-    make_rooms(folder / "corpus", rooms=8, views=2, workers=1, pairs=0.0, quiet=True)
-    run("train", "layouts", "--out", folder / "layouts", "--rooms", 40, "--workers", 1)
-    run("train", "features", folder / "corpus", "--out", folder / "cache", "--device", "cpu")
-    return folder
+def tune_config(made: Path, out: Path, **options) -> TuneConfig:
+    """One step without alignment and curves, unless options say otherwise."""
+    brief = {"steps": 1, "align_steps": 0, "eval_scenes": 0}
+    return TuneConfig(made / "corpus", made / "features", out, **brief | options)
 
 
-def test_from_words_to_pictures_to_scores(made):
-    run("train", "symbolic", made / "layouts", "--out", made / "words.safetensors", "--steps", 2)
-    start = ["--start", made / "words.safetensors", "--steps", 2, "--align", 1]
-    out = run(
-        "train",
-        "tune",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--out",
-        made / "nano.safetensors",
-        *start,
+def symbolic_config(made: Path, out: Path, **options) -> SymbolicConfig:
+    return SymbolicConfig(made / "symbolic", out, **{"batch_size": 2, "eval_scenes": 0} | options)
+
+
+def test_from_words_to_pictures_to_scores(made, tmp_path, command):
+    words, nano = tmp_path / "words", tmp_path / "nano"
+    command("train", "symbolic", made / "symbolic", "--out", words, "--steps", 2)
+    where = [made / "corpus", "--cache", made / "features"]
+    printed = command(
+        *("train", "tune", *where, "--out", nano, "--start", words),
+        *("--steps", 2, "--align-steps", 1, "--eval-scenes", 1),
     )
-    assert "nano.weights.safetensors: 2 steps" in out.replace("\n", "")
-    weights = made / "nano.weights.safetensors"
-    assert (
-        "--start words.safetensors" in notes(weights)["command"] and notes(weights)["steps"] == "2"
-    )
-    words = LeoVL.from_pretrained(made / "words.weights.safetensors")
-    assert not torch.equal(
-        words.projector[1].weight, LeoVL.from_pretrained(weights).projector[1].weight
-    )
-    load_eval_data = [
-        "--corpus",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--split",
-        "train",
-        "--rooms",
-        2,
-    ]
-    run("evaluate", weights, *load_eval_data, "--write", made / "scores.json")
-    scores = json.loads((made / "scores.json").read_text())
-    assert scores["trained"]["steps"] == "2" and set(scores["results"]["scene"]) == set(
-        scores["results"]["wrong scene"]
-    )
-    assert (
-        scores["results"]["usual answer"]["mean"]["score"] > 0.3
-    )  # learned from the very same rooms
-    shelf = ["--out", made / "shelf", "--about", "For tests.", "--scores", made / "scores.json"]
-    run("train", "card", weights, "tiny", *shelf)
-    card = (made / "shelf" / "tiny.md").read_text()
-    assert (
-        LeoVL.from_pretrained(made / "shelf" / "tiny.safetensors").trained
-        and file_sha256(made / "shelf" / "tiny.safetensors") in card
-    )
-    assert (
-        notes(weights)["command"] in card
-        and "| existence |" in card
-        and card.startswith("# tiny\n\nFor tests.")
-    )
-    assert "CORPUS: `leovl-mini rooms make --rooms 8 --views 2 --pairs 0.0 --out CORPUS`." in card
+    assert "steps 2, loss " in printed and f"{nano}: " in printed.replace("\n", "")
+    model, before = LeoVL.from_pretrained(nano), LeoVL.from_pretrained(words)
+    assert model.trained and "--start words --align-steps 1 --steps 2" in model.made["command"]
+    assert not torch.equal(before.projector[1].weight, model.projector[1].weight)
+
+    scores = tmp_path / "scores.json"
+    some = ["--split", "train", "--scenes", 2, "--write", scores]
+    command("evaluate", nano, "--corpus", *where, *some)
+    found = json.loads(scores.read_text())
+    assert found["trained"]["steps"] == 2 and {"scene", "wrong scene"} <= set(found["results"])
+    shelf = ["--out", tmp_path / "shelf", "--about", "For tests.", "--scores", scores]
+    command("train", "card", nano, "tiny", *shelf)
+    card = (tmp_path / "shelf" / "tiny" / "README.md").read_text()
+    assert LeoVL.from_pretrained(tmp_path / "shelf" / "tiny").trained
+    assert model.made["command"] in card and "| existence |" in card and "For tests." in card
 
 
-def test_the_blind_control_never_sees_a_scene(made):
-    run(
-        "train",
-        "tune",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--out",
-        made / "blind.safetensors",
-        "--steps",
-        2,
-        "--blind",
+def test_a_run_leaves_everything_to_make_it_again(made, tmp_path):
+    tune(tune_config(made, tmp_path / "run", question_only=True, seed=3), quiet=True)
+    files = {"checkpoint.safetensors", "run.json", "config.json", "model.safetensors", "README.md"}
+    assert {f.name for f in (tmp_path / "run").iterdir()} == files
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["command"] == (
+        "leovl-mini train tune corpus --cache features --out run --align-steps 0 --steps 1 "
+        "--question-only --eval-scenes 0 --seed 3"
     )
-    assert notes(made / "blind.weights.safetensors")["command"].endswith("--blind")
+    assert (run["config"]["steps"], run["config"]["start"]) == (1, None)
+    assert (run["seed"], run["steps"], len(run["losses"])) == (3, 1, 1)
+    assert run["corpus"].startswith("leovl-mini rooms make --rooms 12 --views 2 --pairs 0.8")
+    assert set(run["versions"]) == {"leovl-mini", "torch", "transformers"} and run["hardware"]
+    made_in_weights = LeoVL.from_pretrained(tmp_path / "run").made
+    assert made_in_weights.items() >= {k: run[k] for k in ("command", "config", "steps")}.items()
 
 
-def test_a_run_can_be_kept_to_one_domain_and_split(made):
-    kept = ["--split", "skewed-train", "--domain", "rscan", "--no-texts"]
-    start = [
-        "train",
-        "tune",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--steps",
-        1,
-        "--align",
-        0,
-    ]
-    run(*start, "--out", made / "d1.safetensors", *kept)
-    assert notes(made / "d1.weights.safetensors")["command"].endswith(
-        "--split skewed-train --domain rscan --no-texts"
-    )
-    result = CliRunner().invoke(
-        app, [str(a) for a in [*start, "--out", made / "no.safetensors", "--domain", "moon"]]
-    )
-    assert "no examples of split train and domain moon" in str(result.exception)
+def test_a_run_can_be_kept_to_one_domain_and_split(made, tmp_path, monkeypatch):
+    found = []
 
-
-def test_on_paper_twice_as_many_rooms_have_lists_as_in_sight_and_a_start_knows_the_crowd(
-    made, monkeypatch
-):
-    shares, crowds = [], []
-
-    def noted(model, lessons, *_, **__) -> dict:
-        shares.append(lessons.lists)
-        crowds.append(lessons.crowd)
+    def noted(stage, model, dataset, *_, **__) -> dict:
+        found.append(dataset)
         return {}
 
-    monkeypatch.setattr("leovl_mini.train.curriculum.run_stage", noted)
-    symbolic(made / "layouts", made / "paper.safetensors", watch=0)
-    symbolic(made / "layouts", made / "paper.safetensors", watch=0, start=shipped("nano-symbolic"))
-    tune(made / "corpus", made / "cache", made / "sight.safetensors", align=0, watch=0)
-    assert shares == [0.4, 0.4, 0.2] and crowds == [600, 0, 0]
+    monkeypatch.setattr(curriculum, "run_stage", noted)
+    kept = {"split": "skewed-train", "domain": "rscan", "texts": False}
+    tune(tune_config(made, tmp_path / "d1", **kept))
+    tune(tune_config(made, tmp_path / "all"))
+    few, every = ([e for n in d.questions.names for e in d.questions.about[n]] for d in found)
+    assert {e.task for e in few} == {"qa"} and {e.scene.split("_")[0] for e in few} == {"rscan"}
+    assert {e.scene.split("_")[0] for e in every} == {"scannet", "rscan"}
+    with pytest.raises(InputError, match="no examples of split train and domain moon"):
+        tune(tune_config(made, tmp_path / "no", domain="moon"))
 
 
-def test_lists_and_half_precision_are_choices(made, monkeypatch):
-    seen, halved, muon = [], [], []
+def test_every_setting_arrives_where_it_acts(made, tmp_path, monkeypatch):
+    """Lists, half precision, Muon, warm-up; alignment before tuning, with twice as many scenes."""
+    calls = []
 
-    def spy(model, lessons, steps, loss, **options):
-        turns = [t for step in range(8) for some in lessons.batch(step).turns for t in some]
-        seen.append((options["bf16"], [model.tokenizer.decode(t.ids) for t in turns]))
-        muon.append(options["muon"])
+    def noted(model, dataset, loss, *_, **options):
+        turns = [t for step in range(8) for ts in dataset[step, 0, 1].turns for t in ts]
+        texts = [model.tokenizer.decode(t.ids) for t in turns]
+        calls.append((dataset, texts, options))
+        return [1.0] * options["steps"]
 
-        def noted(model, batch):
-            halved.append(torch.is_autocast_enabled(model.device.type))
-            return loss(model, batch)
-
-        return train_steps(model, lessons, steps, noted, **options)
-
-    monkeypatch.setattr("leovl_mini.train.curriculum.train_steps", spy)
-    start = [
-        "train",
-        "tune",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--steps",
-        1,
-        "--align",
-        1,
-        "--no-texts",
-    ]
-    for name, options in (("lists", ["--lists", 1.0, "--bf16"]), ("few", ["--lists", 0.0])):
-        run(*start, "--out", made / f"{name}.safetensors", *options)
-        assert notes(made / f"{name}.weights.safetensors")["command"].endswith(
-            " ".join(map(str, options))
-        )
-    assert (
-        [bf16 for bf16, _ in seen] == halved == [True, True, False, False]
-    )  # alignment and tuning, with it and without
-    assert muon == [True] * 4
-    shorthand = re.compile(r" USER: [\w ]+ ASSISTANT:")  # comparisons and tallies
-    asked = [
-        [any(q in text for q in LISTS) or bool(shorthand.match(text)) for text in texts]
-        for _, texts in (seen[1], seen[3])
-    ]
-    assert all(asked[0]) and not any(asked[1])
+    monkeypatch.setattr(curriculum, "train_steps", noted)
+    options = {"align_steps": 5, "texts": False}
+    tune(tune_config(made, tmp_path / "lists", list_share=1.0, bf16=True, **options))
+    tune(tune_config(made, tmp_path / "few", list_share=0.0, **options))
+    assert [o["steps"] for *_, o in calls] == [5, 1, 5, 1]
+    assert [o["bf16"] for *_, o in calls] == [True, True, False, False]
+    assert all(o["muon"] for *_, o in calls)
+    assert [d.batch_size for d, *_ in calls] == [16, 8, 16, 8] and calls[0][1] == []
+    short = re.compile(r" USER: [\w ]+ ASSISTANT:")
+    for texts, listed in ((calls[1][1], True), (calls[3][1], False)):
+        assert all(any(q in t for q in LISTS) or short.match(t) for t in texts) == listed
+    calls.clear()
+    symbolic(symbolic_config(made, tmp_path / "zero", steps=600))
+    symbolic(symbolic_config(made, tmp_path / "on", steps=600, start=Path("nano-symbolic")))
+    assert [d.warmup_steps for d, *_ in calls] == [200, 0]  # who starts from weights knows lists
 
 
-def test_a_sample_of_a_cache_is_a_cache(made):
-    run(
-        "train",
-        "sample",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--out",
-        made / "few",
-        "--learned",
-        1,
-        "--unseen",
-        1,
-    )
-    whole, few = FeatureCache(made / "cache"), FeatureCache(made / "few")
-    examples = {
-        split: list(load_examples(made / "few" / f"{split}.jsonl")) for split in ("train", "val")
-    }
-    assert 1 <= len(few) <= 2 and few.damaged() == [] and few.options == whole.options
-    assert len({e.scene for e in examples["train"]}) == 1
-    assert {e.scene for some in examples.values() for e in some} == set(few.file_of)
+def test_the_table_of_stages_is_complete():
+    assert [s.name for s in STAGES] == ["symbolic", "alignment", "tuning", "question-only"]
+    assert all(s.shows and s.asks and s.source and s.steps > 0 for s in STAGES)
+
+
+def test_bundled_rooms_stay_unseen(made):
+    rooms, features = RoomDataset(made / "corpus"), FeatureCache(made / "features")
+    learned = {e.scene for e in train_examples(rooms, "train")}
+    left_out = {e.scene for e in rooms.examples("train")} - learned
+    assert left_out == {"scannet_00000", "scannet_00002", "rscan_00002"} and learned
+    scored = load_eval_data(rooms, features, "train").examples  # as rooms that were learned from
+    assert {e.scene for e in scored} == learned
+
+
+# -- curves and interruptions ----------------------------------------------------------------------
+
+
+def test_curves_go_on_after_an_interruption(made, tmp_path, monkeypatch):
+    config = symbolic_config(made, tmp_path / "run", steps=3, eval_scenes=2)
+    every_step = lambda *a, **o: train_steps(*a, **{**o, "save_every": 1})  # noqa: E731
+    monkeypatch.setattr(curriculum, "train_steps", every_step)
+    evaluate = RunLog.evaluate
+
+    def interrupted(log, model, step):
+        evaluate(log, model, step)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunLog, "evaluate", interrupted)
+        symbolic(config, quiet=True)
+    before = json.loads((config.out / "run.json").read_text())
+    assert {"step", "minutes", "coordinates", "mean"} <= set(before["scores"][0])
+    assert any(key.startswith("Muon.") for key in load_file(config.out / CHECKPOINT))
+    symbolic(config, quiet=True)
+    after = json.loads((config.out / "run.json").read_text())
+    assert after["scores"][0] == before["scores"][0] and len(after["losses"]) == 3
+    assert [row["step"] for row in after["scores"]] == [1, 2, 3]
+    assert after["minutes"] >= before["minutes"] and after["command"] == before["command"]
+
+
+def test_a_run_is_not_continued_by_another_command(made, tmp_path):
+    """A question-only model under the name of another would go on with that one's weights."""
+    config = tune_config(made, tmp_path / "mine")
+    first = tune(config, quiet=True)
+    before = {f: f.read_bytes() for f in config.out.iterdir()}
+    other = dataclasses.replace(config, question_only=True)
+    with pytest.raises(InputError, match="is of another run .*, now .*--question-only.* --out"):
+        tune(other)
+    assert before == {f: f.read_bytes() for f in config.out.iterdir()}
+    assert tune(config, quiet=True)["loss"] == first["loss"]
+
+
+def test_a_score_is_noted_once_for_each_step(tmp_path):
+    example = Example("a", "room", "qa", "colour", "Which colour?", ["red"])
+    model, scene = LeoVL("nano", 8), random_tokens(4, 8)
+    made = made_by("train symbolic", SymbolicConfig(Path("s"), tmp_path))
+    log, again = (RunLog(tmp_path, made, scorer([example], lambda _: scene)) for _ in range(2))
+    for step in (200, 400):
+        log.evaluate(model, step)
+    again = RunLog(tmp_path, made, scorer([example], lambda _: scene))  # resumed at 200
+    again.evaluate(model, 400)
+    written = json.loads((tmp_path / "run.json").read_text())["scores"]
+    assert [row["step"] for row in written] == [200, 400]
+    assert {"colour", "mean", "minutes"} < set(again.scores[0])
+
+
+def test_the_first_stage_goes_on_from_a_run(made, tmp_path):
+    start, out = tmp_path / "words", tmp_path / "more"
+    symbolic(symbolic_config(made, start, steps=1), quiet=True)
+    symbolic(symbolic_config(made, out, steps=1, start=start, text_share=1.0), quiet=True)
+    tensors = [load_file(folder / CHECKPOINT) for folder in (start, out)]
+    words = [t["model.language.model.embed_tokens.weight"] for t in tensors]
+    fresh = LeoVL("nano").language.get_input_embeddings().weight.detach()
+    # One step from there, not from the beginning.
+    assert 0 < (words[1] - words[0]).abs().max() < (words[1] - fresh).abs().max()
+
+
+def test_bad_input_to_the_first_stage_is_refused(made, tmp_path):
+    old = shutil.copytree(made / "symbolic", tmp_path / "old")  # as earlier versions wrote them
+    lines = (old / "train.jsonl").read_text().splitlines(keepends=True)
+    (old / "train.jsonl").write_text("".join(x for x in lines if json.loads(x)["task"] == "qa"))
+    config = symbolic_config(made, tmp_path / "none", steps=1)
+    with pytest.raises(InputError, match="holds no texts; make new ones"):
+        symbolic(dataclasses.replace(config, rooms=old, text_share=0.5))
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    with pytest.raises(InputError, match="is no checkpoint, or damaged"):
+        symbolic(dataclasses.replace(config, start=tmp_path / "text.safetensors"))
+    with pytest.raises(InputError, match="there are no weights"):
+        symbolic(dataclasses.replace(config, start=tmp_path / "nothing"))
+
+
+# -- what else train makes -------------------------------------------------------------------------
+
+
+def test_a_sample_of_a_cache_is_a_cache(made, tmp_path, command):
+    where = [made / "corpus", "--cache", made / "features", "--out", tmp_path / "few"]
+    command("train", "sample", *where, "--train", 1, "--val", 1)
+    whole, few = FeatureCache(made / "features"), FeatureCache(tmp_path / "few")
+    splits = [list(load_examples(tmp_path / "few" / f"{s}.jsonl")) for s in ("train", "val")]
+    assert few.damaged() == [] and few.options == whole.options and len(few) == 1
+    assert {e.scene for examples in splits for e in examples} == set(few.file_of)
     for name in few.file_of:
         assert torch.equal(few.scene(name).tokens.features, whole.scene(name).tokens.features)
         assert few.scene(name).objects == whole.scene(name).objects
 
 
-def test_missing_weights_are_named(made):
-    result = CliRunner().invoke(app, ["evaluate", str(made / "none.safetensors")])
-    assert "none.safetensors does not exist" in str(result.exception)
+def test_the_tokenizer_can_be_made_again(made, tmp_path, command):
+    command("train", "tokenizer", made / "corpus", "--out", tmp_path / "words.json")
+    vocabulary = json.loads((tmp_path / "words.json").read_text())["model"]["vocab"]
+    assert "Ġchair" in vocabulary and vocabulary["<pad>"] == 0
 
 
-def test_the_tokenizer_can_be_made_again(made):
-    run("train", "tokenizer", made / "corpus", "--out", made / "words.json")
-    vocabulary = json.loads((made / "words.json").read_text())["model"]["vocab"]
-    assert " chair".replace(" ", "Ġ") in vocabulary and vocabulary["<pad>"] == 0
+def test_features_of_another_encoder_are_refused_with_the_command_that_makes_them(made, tmp_path):
+    with pytest.raises(InputError, match="encoder efficientnet-lite0, not Qwen/.*") as refused:
+        tune(tune_config(made, tmp_path / "x", preset="qwen", lora=8))
+    remedy = re.search(r"leovl-mini (train features .*)", str(refused.value))[1].split()
+    name, config = cli.parse(remedy)
+    assert isinstance(config, FeaturesConfig) and config.preset == "qwen"
 
 
-def test_bundled_rooms_stay_unseen(made):
-    rooms = RoomDataset(made / "corpus")
-    left_out = {e.scene for e in rooms.examples("train")} - {
-        e.scene for e in taught(rooms, "train")
-    }
-    assert left_out == {"scannet_00000", "multiscan_00001", "arkitscenes_00000"} and taught(
-        rooms, "train"
-    )
-    scored = {
-        e.scene for e in load_eval_data(made / "corpus", made / "cache", "train")[1]
-    }  # as rooms that were learned from
-    assert scored == {e.scene for e in taught(rooms, "train")}
-
-
-def test_curves_are_written_and_go_on_after_an_interruption(made, monkeypatch):
-    file, watch = made / "curve.safetensors", RunLog.watch
-
-    def interrupted(progress, model, step):
-        watch(progress, model, step)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(
-        "leovl_mini.train.curriculum.train_steps", functools.partial(train_steps, every=1)
-    )
-    monkeypatch.setattr(RunLog, "watch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        symbolic(made / "layouts", file, 3, quiet=True, watch=4)
-    before = json.loads((made / "curve.progress.json").read_text())
-    assert any(key.startswith("Muon.") for key in load_file(file))
-    assert [row["step"] for row in before["scores"]] == [1] and {
-        "minutes",
-        "coordinates",
-        "mean",
-    } <= set(before["scores"][0])
-    told = []
-    monkeypatch.setattr(
-        RunLog,
-        "watch",
-        lambda progress, model, step: (told.append(step), watch(progress, model, step)),
-    )
-    run("train", "symbolic", made / "layouts", "--out", file, "--steps", 3, "--watch", 4)
-    assert told == [2, 3]
-    after = json.loads((made / "curve.progress.json").read_text())
-    assert after["scores"][0] == before["scores"][0] and [
-        row["step"] for row in after["scores"]
-    ] == [1, 2, 3]
-    assert len(after["losses"]) == 3 and after["minutes"] >= before["minutes"]
-    assert (
-        after["command"]
-        == before["command"]
-        == "leovl-mini train symbolic LAYOUTS --steps 3 --seed 0"
-    )
-
-
-def test_the_first_stage_goes_on_from_a_checkpoint(made):
-    out, start = made / "more.safetensors", made / "words.safetensors"
-    more = ["--rooms", 2, "--steps", 1, "--watch", 0, "--texts", 1.0]
-    run("train", "symbolic", made / "layouts", "--out", out, "--start", start, *more)
-    note = json.loads((made / "more.progress.json").read_text())
-    assert (
-        note["command"]
-        == "leovl-mini train symbolic LAYOUTS --steps 1 --seed 0 --rooms 2 --start words.safetensors --texts 1.0"
-    )
-    (trained, again), fresh = (LeoVL("nano", seed=1) for _ in range(2)), LeoVL("nano")
-    restore(start, trained), restore(out, again)
-    word = [m.language.get_input_embeddings().weight.detach() for m in (trained, again, fresh)]
-    assert (
-        0 < (word[1] - word[0]).abs().max() < (word[1] - word[2]).abs().max()
-    )  # one step from there, not from the beginning
-    (made / "text.safetensors").write_text("no tensors")
-    old = shutil.copytree(made / "layouts", made / "old")  # as earlier versions wrote them
-    told = (old / "train.jsonl").read_text().splitlines()
-    (old / "train.jsonl").write_text(
-        "\n".join(line for line in told if json.loads(line)["task"] == "qa")
-    )
-    with pytest.raises(InputError, match="holds no texts; make new layouts"):
-        symbolic(old, made / "none.safetensors", 1, texts=0.5)
-    with pytest.raises(InputError, match="is no checkpoint, or damaged"):
-        symbolic(made / "layouts", made / "none.safetensors", 1, start=made / "text.safetensors")
-
-
-def test_scores_of_unseen_rooms_are_part_of_the_curves(tmp_path):
-    example = Example("a", "room", "qa", "colour", "Which colour?", ["red"])
-    model, scene = LeoVL("nano", 8), random_tokens(4, 8)
-    progress = RunLog(
-        tmp_path / "p.json", scorer([example], lambda name: scene), {"command": "train"}
-    )
-    for step in (200, 400):
-        progress.watch(model, step)
-    again = RunLog(
-        tmp_path / "p.json", scorer([example], lambda name: scene), {"command": "train"}
-    )  # resumed at 200
-    again.watch(model, 400)
-    assert [row["step"] for row in json.loads((tmp_path / "p.json").read_text())["scores"]] == [
-        200,
-        400,
-    ]  # told once
-    assert {"colour", "mean", "minutes"} < set(again.scores[0])
-
-
-def test_a_run_is_not_continued_by_another_command(made):
-    """The blind rival of a model, under the model's name, would go on with the model's weights."""
-    options = ["--steps", 1, "--align", 0, "--watch", 0]
-    run(
-        "train",
-        "tune",
-        made / "corpus",
-        "--cache",
-        made / "cache",
-        "--out",
-        made / "mine.safetensors",
-        *options,
-    )
-    before = {f: f.read_bytes() for f in made.glob("mine.*")}
-    with pytest.raises(
-        InputError,
-        match="mine.progress.json is of another run .* --seed 0, now .* --blind.* --out",
-    ):
-        tune(
-            made / "corpus",
-            made / "cache",
-            made / "mine.safetensors",
-            steps=1,
-            align=0,
-            watch=0,
-            blind=True,
-        )
-    assert len(before) == 3 and before == {f: f.read_bytes() for f in made.glob("mine.*")}
-    again = tune(
-        made / "corpus",
-        made / "cache",
-        made / "mine.safetensors",
-        steps=1,
-        align=0,
-        watch=0,
-        quiet=True,
-    )
-    assert again["loss"] == json.loads(before[made / "mine.progress.json"])["loss"]
+@pytest.mark.usefixtures("tiny")
+def test_a_pretrained_model_is_tuned_with_an_adapter(made, tmp_path):
+    options = {"preset": "tiny", "lora": 4, "accumulate": 2}
+    tune(tune_config(made, tmp_path / "tiny", steps=2, align_steps=1, **options), quiet=True)
+    loaded = LeoVL.from_pretrained(tmp_path / "tiny")
+    assert (loaded.preset, loaded.lora) == ("tiny", 4)
+    assert "--preset tiny --lora 4" in loaded.made["command"]
+    kinds = {key.split(".")[0] for key in load_file(tmp_path / "tiny" / CHECKPOINT)}
+    assert kinds == {"model", "AdamW"}  # no Muon for an adapter
+    tune(tune_config(made, tmp_path / "more", start=tmp_path / "tiny", **options), quiet=True)

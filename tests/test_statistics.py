@@ -6,11 +6,15 @@ import json
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from leovl_mini.cli import app
+from leovl_mini.config import TokenCountsConfig
 from leovl_mini.data.samples import sample_room
-from leovl_mini.experiments.token_counts import corpus_statistics, count_tokens, map_size
+from leovl_mini.experiments.token_counts import (
+    corpus_statistics,
+    count_tokens,
+    map_size,
+    reproduce,
+)
 from leovl_mini.perception.encoders import load_encoder
 from leovl_mini.rooms.dataset import make_rooms, split_of
 from leovl_mini.scans import load_scene
@@ -60,8 +64,9 @@ def test_a_corpus_has_a_row_for_every_room(tmp_path):
         assert row["patches"] > row["voxels"] > row["grid"] > 0
     assert list(corpus_statistics(corpus, rooms=3)) == rows[:3]
 
-    run = CliRunner().invoke(app, ["rooms", "tokens", str(corpus), "--write", str(file)])
-    assert run.exit_code == 0, run.output
+    ((title, lines),) = reproduce(TokenCountsConfig(corpus, write=file))
+    assert title == "4 rooms, cells of 0.2 m"
+    assert [line[0] for line in lines] == ["", "patches", "voxels", "grid"]
     found = json.loads(file.read_text())
     assert found["scenes"] == rows and found["rooms"] == 4
     assert "--rooms 4 --views 2" in found["command"]

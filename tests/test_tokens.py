@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_inputs import devices, patches_at, permuted, random_patches, to_device
 from torch.testing import assert_close
@@ -60,6 +60,7 @@ def test_group_mean_equals_a_plain_loop_and_gives_zero_for_empty_groups(device):
     assert_close(group_mean(values.to(device), group.to(device), 7).cpu(), expected)
 
 
+@settings(max_examples=40)
 @given(rows_of_cells)
 def test_unique_cells_equals_torch_unique(rows):
     cell = torch.tensor(rows)

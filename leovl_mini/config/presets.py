@@ -86,6 +86,13 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def check_choices(preset: str, device: str) -> None:
+    """ValueError where there is no such preset, or the device cannot be used."""
+    get_preset(preset)
+    if device != "auto":
+        pick_device(device)
+
+
 def pick_device(device: str = "auto") -> "torch.device":
     """The device of this name; "auto" takes CUDA where there is one, else the CPU. ValueError where
     it cannot be used.

@@ -7,7 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from leovl_mini.config.command import at_least, shares
-from leovl_mini.config.presets import Tokens, get_preset
+from leovl_mini.config.presets import Tokens, check_choices, get_preset
 
 # -- data ------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class FeaturesConfig:
     """auto, cpu, cuda or cuda:N."""
 
     def __post_init__(self):
-        get_preset(self.preset)
+        check_choices(self.preset, self.device)
 
 
 # -- training --------------------------------------------------------------------------------------

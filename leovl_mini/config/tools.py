@@ -7,7 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from leovl_mini.config.command import at_least
-from leovl_mini.config.presets import Tokens, get_preset
+from leovl_mini.config.presets import Tokens, check_choices
 
 Domain = Literal["scannet", "rscan", "multiscan", "arkitscenes"]
 
@@ -47,7 +47,7 @@ class SceneConfig:
     """auto, cpu, cuda or cuda:N."""
 
     def __post_init__(self):
-        get_preset(self.preset)
+        check_choices(self.preset, self.device)
         at_least(1, self, "max_frames")
         at_least(0, self, "questions")
 
@@ -78,7 +78,7 @@ class AskConfig:
     """Then go on, a question a line; an empty line ends."""
 
     def __post_init__(self):
-        get_preset(self.preset)
+        check_choices(self.preset, self.device)
         at_least(1, self, "max_frames")
 
 

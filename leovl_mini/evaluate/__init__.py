@@ -1,0 +1,1 @@
+"""Is it right, and did it look? Scores, controls, intervals."""

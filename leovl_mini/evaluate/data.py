@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from leovl_mini.data.examples import Example, load_examples
+from leovl_mini.data.examples import Example, SceneSource, load_examples
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.evaluate.answers import SHORT
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.dataset import RoomDataset, is_bundled
+from leovl_mini.rooms.dataset import is_bundled
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.load import load_scene
+from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneInput
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.tokens.pipeline import perceive
@@ -33,7 +34,7 @@ class EvalData:
 
 
 def load_eval_data(
-    source: RoomDataset | None = None,
+    source: SceneSource | None = None,
     features: FeatureCache | None = None,
     split: str = "val",
     scenes: int = 200,
@@ -46,13 +47,22 @@ def load_eval_data(
 
     examples = [e for e in source.examples(split) if e.scene in features]
     examples = [e for e in examples if not is_bundled(e.scene)]
-    names = sorted({e.scene for e in examples}, key=by_number)[:scenes]
+    names = set(sorted({e.scene for e in examples}, key=by_number)[:scenes])
+    graph = getattr(source, "graph", None)  # made rooms know what is true in them
     return EvalData(
         [e for e in examples if e.scene in names],
         features.scene,
-        functools.cache(source.world),
-        [e for e in source.examples("train") if e.task in SHORT],
+        functools.cache(graph) if graph else None,
+        train_questions(source),
     )
+
+
+def train_questions(source: SceneSource) -> list[Example]:
+    """Short questions of training; none where there is no such split, or its scans are missing."""
+    try:
+        return [e for e in source.examples("train") if e.task in SHORT]
+    except InputError:
+        return []
 
 
 def by_number(name: str) -> tuple[int, str]:
@@ -65,12 +75,15 @@ def load_samples() -> EvalData:
     folder = samples_folder() / "features"
     features = FeatureCache(folder)
     areas = json.loads(next(iter(features.files.values())).metadata()["areas"])
+
+    @functools.cache
+    def graph(name: str) -> SceneGraph:
+        return SceneGraph.from_json({"objects": features.objects[name], "areas": areas[name]})
+
     return EvalData(
         list(load_examples(folder / "val.jsonl")),
         features.scene,
-        lambda name: SceneGraph.from_json(
-            {"objects": features.objects[name], "areas": areas[name]}
-        ),
+        graph,
         [e for e in load_examples(folder / "train.jsonl") if e.task in SHORT],
     )
 
@@ -85,13 +98,13 @@ def load_bundled_rooms(model: LeoVL) -> EvalData:
     def scene_input(name: str) -> SceneInput:
         return perceive(load_scene(rooms / name), model.representation, preset=model.preset)
 
+    @functools.cache
+    def graph(name: str) -> SceneGraph:
+        return SceneGraph.from_json(json.loads((rooms / name / "scene.json").read_text()))
+
     examples = [
         dataclasses.replace(example, scene=folder.name)
         for folder in sorted(rooms.iterdir())
         for example in load_examples(folder / "examples.jsonl")
     ]
-    return EvalData(
-        examples,
-        scene_input,
-        lambda name: SceneGraph.from_json(json.loads((rooms / name / "scene.json").read_text())),
-    )
+    return EvalData(examples, scene_input, graph)

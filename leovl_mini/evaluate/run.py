@@ -8,16 +8,19 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from leovl_mini.data.examples import Example
-from leovl_mini.data.files import write_json
 from leovl_mini.evaluate.answers import SHORT, TEXTS, main_score
 from leovl_mini.evaluate.captions import caption_scores
-from leovl_mini.evaluate.controls import CONTROLS, majority_baseline, next_scenes, scenes_for
+from leovl_mini.evaluate.controls import (
+    CONTROLS,
+    majority_baseline,
+    next_scenes,
+    scenes_for,
+)
 from leovl_mini.evaluate.data import EvalData
 from leovl_mini.evaluate.facts import fact_scores
 from leovl_mini.evaluate.intervals import clustered_bootstrap
@@ -121,7 +124,7 @@ def by_domain(predictions: Sequence[str], questions: Sequence[Example]) -> dict[
     domains = [parse_name(question.scene).domain for question in questions]
     return {
         name: summarise_part(predictions, questions, [d == name for d in domains])
-        for name in sorted(set(domains))
+        for name in sorted({*domains} - {""})
     }
 
 
@@ -130,7 +133,12 @@ def about_common_things(
 ) -> dict[str, dict]:
     counts = Counter(c for example in train_examples for c in sorted(categories(example)))
     common = {category for category, _ in counts.most_common(15)}
-    keep = [bool(train_examples) and categories(question) <= common for question in questions]
+    keep = [
+        bool(train_examples)
+        and parse_name(question.scene).domain != ""
+        and categories(question) <= common
+        for question in questions
+    ]
     return {"common things": summarise_part(predictions, questions, keep)} if any(keep) else {}
 
 
@@ -214,7 +222,3 @@ def as_rows(results: dict[str, dict]) -> list[list[str]]:
         scores = [f"{100 * r[kind]['score']:.0f}" if kind in r else "–" for r in results.values()]
         rows.append([kind, str(row["questions"]), *scores])
     return rows
-
-
-def write_results(path: Path, note: dict, results: dict) -> None:
-    write_json(path, {**note, "results": results})

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from leovl_mini.data.examples import Example
+from leovl_mini.data.examples import Example, SceneSource
 from leovl_mini.evaluate.answers import exact_match, exact_match_refined
 from leovl_mini.evaluate.controls import scenes_for
 from leovl_mini.evaluate.preferences import edit_outcomes, hallucinations
 from leovl_mini.evaluate.run import predict
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.room import parse_name
 from leovl_mini.tokens.base import SceneInput
@@ -23,8 +22,6 @@ from leovl_mini.train.pairs import TYPES, Pair, make_pairs
 from leovl_mini.train.scenedpo import contrast_log_probs
 
 Sets = dict[str, list[Example]]
-
-
 Values = dict[str, list[tuple[str, float]]]  # {measure: (room, value) of every question or pair}
 
 
@@ -34,7 +31,7 @@ def spread(items: Sequence, count: int) -> list:
 
 
 def build_test_sets(
-    rooms: RoomDataset, features: FeatureCache, kinds: set[str], domain: str, questions: int
+    rooms: SceneSource, features: FeatureCache, kinds: set[str], domain: str, questions: int
 ) -> Sets:
     """At most ``questions`` in every set, about rooms kept for testing: each domain; of the
     ``domain`` that was learned from, reversed priors and colours in new categories; things that
@@ -61,7 +58,7 @@ def build_test_sets(
 
 
 def build_test_pairs(
-    rooms: RoomDataset,
+    rooms: SceneSource,
     features: FeatureCache,
     graph: Callable[[str], SceneGraph],
     kinds: set[str],

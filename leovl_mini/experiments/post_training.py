@@ -3,8 +3,9 @@ the same questions in the domain and outside it.
 
 The start knows one domain, with a strong prior on its answers, and all methods learn from that
 domain alone. Nothing that is asked afterwards was learned from: other rooms of the domain and of
-others, reversed priors, colours in new categories, minimal edits. Explained in notebook 09
-(scenedpo).
+others, reversed priors, colours in new categories, minimal edits.
+
+Explained in notebook 09 (scenedpo).
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ from leovl_mini.config import (
     pick_device,
     settings_of,
 )
+from leovl_mini.data.examples import Example, SceneSource
 from leovl_mini.data.files import hardware, write_json
 from leovl_mini.evaluate.intervals import clustered_bootstrap
 from leovl_mini.experiments.measures import build_test_pairs, build_test_sets, measure, spread
@@ -61,14 +63,7 @@ def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
         return dataclasses.replace(scene, tokens=to_device(scene.tokens, model.device))
 
     graph = visible_graphs(rooms)
-    own, edited = (
-        [
-            e
-            for e in train_examples(rooms, s)
-            if parse_name(e.scene).domain == config.domain and e.task == "qa"
-        ]
-        for s in (config.split, "pairs-train")
-    )
+    own = questions_of(config, rooms, config.split)
     kinds = {e.kind for e in own}
     if not kinds:
         raise InputError(
@@ -76,10 +71,12 @@ def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
         )
     file = config.out / "pairs.jsonl"
     if not file.exists():
-        questions = [e for e in (*own, *edited) if e.kind in kinds and e.scene in features]
+        questions = [*own, *questions_of(config, rooms, "pairs-train")]
+        questions = [e for e in questions if e.kind in kinds and e.scene in features]
         on_policy = on_policy_answers(model, scene_input, questions)
         save_pairs(make_pairs(questions, graph, features.file_of, config.domain, on_policy), file)
     pairs = load_pairs(file)
+
     where = rooms, features
     sets = build_test_sets(*where, kinds, config.domain, config.questions)
     held = build_test_pairs(*where, graph, kinds, config.domain, config.questions // 2)
@@ -92,6 +89,7 @@ def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
             log = json.loads((run.out / RUN).read_text())
         values = measure(trained, scene_input, sets, held, config.domain)
         write_json(file, {"method": run.method, "seed": run.seed, **log, "values": values})
+
     files = [run.out.with_suffix(".json") for run in runs_of(config)]
     table = {
         "command": command_of("reproduce post-training", config),
@@ -118,6 +116,12 @@ def keep_settings(config: ComparisonConfig) -> None:
             "choose another place"
         )
     write_json(note, settings)
+
+
+def questions_of(config: ComparisonConfig, rooms: SceneSource, split: str) -> list[Example]:
+    """What may be learned from: short questions about the one domain."""
+    examples = train_examples(rooms, split)
+    return [e for e in examples if parse_name(e.scene).domain == config.domain and e.task == "qa"]
 
 
 def runs_of(config: ComparisonConfig) -> list[PostTrainConfig]:

@@ -187,12 +187,12 @@ def time_clustering(bench: Bench, patches: Patches) -> None:
         return inertia(patches.centers, kmeans(patches.centers, group, counts))
 
     calls = {name: partial(scikit_learn, **o) for name, o in SCIKIT_LEARN.items()}
-    rivals = {name: (median_seconds(f, bench.seconds), f()) for name, f in calls.items()}
+    others = {name: (median_seconds(f, bench.seconds), f()) for name, f in calls.items()}
     seconds, total = median_seconds(ours, bench.seconds), ours()
-    beaten = any(s < seconds and t <= total for s, t in rivals.values())
-    aim = "no rival better in both"
+    beaten = any(s < seconds and t <= total for s, t in others.values())
+    aim = "not behind in both"
     bench.add("k-means into 700", seconds, "cpu", f"inertia {total:.0f} m2", aim, not beaten)
-    for name, (seconds, total) in rivals.items():
+    for name, (seconds, total) in others.items():
         bench.add(name, seconds, note=f"inertia {total:.0f} m2")
 
 

@@ -1,0 +1,1 @@
+"""What does the language model read? Prompts, scene tokens, packing, answers, weights."""

@@ -5,18 +5,20 @@ Explained in notebook 07 (fine-tuning).
 """
 
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig, get_peft_model
 
-from leovl_mini.model.leovl import LeoVL
+if TYPE_CHECKING:
+    from leovl_mini.model.leovl import LeoVL
 
 # All projections of attention and of the MLP, as in LEO, whose rank and alpha were both 16.
 # LEO-VL's are not published.
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def add_lora(model: LeoVL, rank: int = 8, seed: int = 0) -> None:
+def add_lora(model: "LeoVL", rank: int = 8, seed: int = 0) -> None:
     """Freeze the language model and put a fresh adapter of ``rank`` into it (alpha = 2 ``rank``, no
     dropout), which changes no output yet.
 
@@ -35,7 +37,7 @@ def add_lora(model: LeoVL, rank: int = 8, seed: int = 0) -> None:
     model.lora = rank
 
 
-def merge_lora(model: LeoVL) -> None:
+def merge_lora(model: "LeoVL") -> None:
     """Add the adapter into the weights, which stay frozen. With a fresh adapter on top, the model
     as it is now can be had again by switching that off: the reference of preference optimisation.
     Files of a merged model hold all its weights.

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from leovl_mini.config import EvaluateConfig, RoomTableConfig, SceneConfig
 from leovl_mini.data.examples import Example, load_examples
-from leovl_mini.data.files import hardware
+from leovl_mini.data.files import hardware, write_json
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.data.samples import sample_room
 from leovl_mini.evaluate.answers import main_score
 from leovl_mini.evaluate.data import load_eval_data
-from leovl_mini.evaluate.run import as_rows, evaluate, evaluate_texts, write_results
+from leovl_mini.evaluate.run import as_rows, evaluate, evaluate_texts
 from leovl_mini.model.hub import find
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.balance import counts_table, kinds_table, occupancy
@@ -24,7 +24,7 @@ from leovl_mini.scans.geometry import scene_points
 from leovl_mini.scans.scene import InputError, Scene
 from leovl_mini.show.plots import voxels_of
 from leovl_mini.tokens.base import SceneInput, SceneTokens
-from leovl_mini.tokens.cache import FeatureCache
+from leovl_mini.tokens.cache import FeatureCache, open_source
 
 
 def write_points(scene: Scene, path: Path, spacing: float = 0.01) -> int:
@@ -85,17 +85,20 @@ def question_table(
     first = {e.kind: i for i, e in reversed(list(enumerate(questions)))}
     rows = sorted(first.values())[:count]
 
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    who = f"{model.preset}{'' if model.trained else ' (untrained)'}"
+    title = f"Questions about this scene. Without the scene: the same {who} model, no scene tokens"
+    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+    made = Table(title=title, title_justify="left", **style)
     for heading in ("kind", "question", "truth", "answer", "without the scene"):
         made.add_column(heading)
     for i in rows:
         example = questions[i]
-        said = [
+        marked = [
             answer[i] + ("" if score[i] >= 0.5 else " (wrong)")
             for answer, score in zip(answers, scores, strict=True)
         ]
         question = f"{example.situation} {example.question}".strip()
-        made.add_row(example.kind, question, example.answers[0], *said)
+        made.add_row(example.kind, question, example.answers[0], *marked)
     right = [sum(score[i] >= 0.5 for i in rows) for score in scores]
     percent = [100 * sum(score) / max(len(score), 1) for score in scores]
     counted = (
@@ -167,7 +170,7 @@ def evaluate_weights(config: EvaluateConfig) -> list:
     """``leovl-mini evaluate``: scores beside controls, and by domain; perhaps of texts, too."""
     file = find(config.weights or "nano")
     model = LeoVL.from_pretrained(file)
-    source = RoomDataset(config.corpus) if config.corpus else None
+    source = open_source(config.corpus) if config.corpus else None
     features = FeatureCache(config.cache or config.corpus) if config.corpus else None
     data = load_eval_data(source, features, config.split, config.scenes)
     twin = LeoVL.from_pretrained(config.question_only) if config.question_only else None
@@ -189,5 +192,5 @@ def evaluate_weights(config: EvaluateConfig) -> list:
         results["texts"] = texts
     if config.write:
         about = {"weights": file.name, "trained": model.made, "split": where, "rooms": len(names)}
-        write_results(config.write, {**about, "hardware": hardware()}, results)
+        write_json(config.write, {**about, "hardware": hardware(), "results": results})
     return lines

@@ -1,0 +1,1 @@
+"""How does it learn? Batches, losses, the loop, the stages."""

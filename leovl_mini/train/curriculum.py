@@ -130,7 +130,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
 
     def simulated(name: str) -> Symbols:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return tokens_as_symbols(simulate_grid(rooms.symbolic_objects[name], rng), vocabulary)
+        return tokens_as_symbols(simulate_grid(rooms.objects(name), rng), vocabulary)
 
     log = RunLog(config.out, made_by("train symbolic", config), scorer(questions, simulated))
     stage = replace(SYMBOLIC, steps=config.steps)

@@ -176,8 +176,8 @@ def draw_batches(
     )
 
 
-def weight_of(batch: Batch, reduction: str) -> int:
-    """What a part of a step counts: its answers or their tokens; its scenes if nothing is asked."""
+def weight_of(batch, reduction: str) -> int:
+    """What a part of a step counts: its answers, or their tokens; its scenes if none is asked."""
     count = batch.answer_count if reduction == "sequence" else batch.answer_token_count
     return count or len(batch.scenes)
 

@@ -3,7 +3,7 @@
 Explained in notebook 07 (fine-tuning).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -43,7 +43,7 @@ class SymbolicQADataset(Dataset):
     """
 
     model: InitVar[LeoVL]
-    objects: Mapping[str, list[Object]]
+    objects: Callable[[str], list[Object]]
     examples: InitVar[Iterable[Example]]
     batch_size: int = 16
     """Scenes a step."""
@@ -83,7 +83,7 @@ class SymbolicQADataset(Dataset):
 
     def some_objects(self, name: str, progress: float, rng: np.random.Generator) -> list[Object]:
         """At least five objects of a scene, and what they stand in a relation of support with."""
-        objects = self.objects[name]
+        objects = self.objects(name)
         count = max(5, round(progress * len(objects)))
         chosen = rng.permutation([o.id for o in objects])[:count]
         present = with_supports(set(chosen.tolist()), objects)
