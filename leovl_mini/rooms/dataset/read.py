@@ -109,7 +109,7 @@ class RoomDataset:
             )
         if not (self.folder / "rooms.json").is_file() or (self.folder / PARTS).exists():
             raise InputError(
-                f"{folder} holds no finished rooms; make or continue them with: "
+                f"{folder} is no finished corpus; make or continue it with: "
                 f"leovl-mini rooms make --out {folder}"
             )
         self.options = json.loads((self.folder / "rooms.json").read_text())
