@@ -23,6 +23,9 @@ from leovl_mini.data.annotations import (
 from leovl_mini.data.benchmarks import Benchmark
 from leovl_mini.data.examples import TASKS, load_examples, save_examples
 from leovl_mini.data.vsibench import Box, box_distance, read_vsibench_meta
+from leovl_mini.evaluate.data import load_eval_data
+from leovl_mini.evaluate.run import evaluate
+from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import FeatureCache, make_features, open_source
@@ -351,7 +354,7 @@ def benchmark(files) -> Path:
 
 
 def test_scans_with_questions_are_a_source_of_scenes(benchmark, tmp_path):
-    """From files to the features that training reads."""
+    """From files to the features that training reads, and to scores."""
     source = open_source(benchmark)
     assert isinstance(source, Benchmark)
     assert source.names("test") == ["scene0001_00", "scene0025_00"]
@@ -370,6 +373,10 @@ def test_scans_with_questions_are_a_source_of_scenes(benchmark, tmp_path):
     cache = FeatureCache(tmp_path / "features")
     assert len(cache) == 3 and all(e.scene in cache for e in source.examples("test"))
     assert len(cache.scene("scene0025_00").tokens) > 10
+    data = load_eval_data(source, cache, "test")
+    results = evaluate(LeoVL("nano"), data, controls=("scene", "wrong scene"))
+    assert set(results) <= {"scene", "wrong scene", "majority"}
+    assert results["scene"]["mean"]["questions"] == 3
 
 
 def test_sqa3d_positions_are_moved_from_the_middle_of_the_mesh_into_the_world(benchmark):

@@ -14,6 +14,7 @@ from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.dataset import world_of
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.load import load_scene
+from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneInput
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.tokens.pipeline import perceive
@@ -52,8 +53,16 @@ def load_eval_data(
         [e for e in examples if e.scene in names],
         features.scene,
         functools.cache(graph) if graph else None,
-        [e for e in source.examples("train") if e.task in SHORT],
+        train_questions(source),
     )
+
+
+def train_questions(source: SceneSource) -> list[Example]:
+    """Short questions of training; none where there is no such split, or its scans are missing."""
+    try:
+        return [e for e in source.examples("train") if e.task in SHORT]
+    except InputError:
+        return []
 
 
 def by_number(name: str) -> tuple[int, str]:
