@@ -8,7 +8,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from leovl_mini.rooms.lists import LISTS
 from random_inputs import devices, random_tokens
 from tiny_scenes import (
     NAMES,
@@ -26,8 +25,9 @@ from torch.testing import assert_close
 from leovl_mini.data.examples import TASKS, Example
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import simulate_grid
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.questions import plural
+from leovl_mini.rooms.furniture import CATEGORIES, COLOURS
+from leovl_mini.rooms.texts.lists import LISTS
+from leovl_mini.rooms.texts.phrases import plural
 from leovl_mini.scans.scene import Object
 from leovl_mini.tokens import SceneTokens
 from leovl_mini.tokens.base import SceneInput
@@ -42,7 +42,6 @@ from leovl_mini.train.batches import to_device
 from leovl_mini.train.symbolic_batches import with_supports
 
 BOTH = pytest.mark.parametrize("dataset", [scenes_with_questions, symbolic_scenes])
-CATEGORIES = (*LARGE, *SMALL, *FIXED)
 
 
 @pytest.fixture(scope="module")
