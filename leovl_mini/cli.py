@@ -188,9 +188,9 @@ def rooms_make(config: c.RoomsConfig) -> str | None:
 
 
 def rooms_symbolic(config: c.SymbolicRoomsConfig) -> None:
-    from leovl_mini.rooms.symbolic import make_symbolic_rooms
+    from leovl_mini.rooms.dataset import make_rooms
 
-    make_symbolic_rooms(config.out, config.rooms, config.workers)
+    make_rooms(config.out, config.rooms, workers=config.workers, pictures=False)
 
 
 def rooms_export(config: c.ExportConfig) -> str:

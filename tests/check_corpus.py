@@ -1,36 +1,37 @@
-"""Ask the independent solver about every raw example of a corpus: python tests/check_corpus.py
-CORPUS
+"""Ask the independent solver about every example of a folder of rooms: python tests/check_corpus.py
+FOLDER
 """
 
 import dataclasses
 import json
 import sys
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 from solver import solve
 
+from leovl_mini.data.examples import dumps
 from leovl_mini.rooms.dataset import RoomDataset
 
+SPLITS = ("train", "val", "test", "pairs-train", "pairs-val", "pairs-test", "novel")
 
-def check(folder: Path) -> tuple[Counter, list[str]]:
+
+def check(folder: Path, splits: tuple[str, ...] = SPLITS) -> tuple[Counter, list[str]]:
     """The number of examples of each task, and everything that the solver does not agree with."""
-    corpus, counts, problems, rooms = RoomDataset(folder), Counter(), [], {}
-    for file in sorted(folder.glob("shard-*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            example = json.loads(line)
-            name = example["scene"]
-            if name not in rooms:
-                boxes = [
-                    json.loads(json.dumps(dataclasses.asdict(o)))
-                    for o in corpus.scene(name).objects
-                ]
-                rooms[name] = boxes, [dataclasses.asdict(a) for a in corpus.areas(name)]
-            counts[example["task"]] += 1
-            problems += [
-                f"{example['id']} {example['kind']}: {problem}"
-                for problem in solve(example, *rooms[name])
-            ]
+    rooms, counts, problems = RoomDataset(folder), Counter(), []
+
+    @lru_cache
+    def boxes(name: str) -> tuple[list[dict], list[dict]]:
+        graph = rooms.graph(name)
+        found = (graph.objects, graph.areas)
+        return tuple(json.loads(json.dumps([dataclasses.asdict(x) for x in xs])) for xs in found)
+
+    for split in splits:
+        for example in rooms.examples(split):
+            counts[example.task] += 1
+            found = solve(json.loads(dumps(example)), *boxes(example.scene))
+            problems += [f"{example.id} {example.kind}: {problem}" for problem in found]
     return counts, problems
 
 

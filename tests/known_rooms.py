@@ -17,7 +17,7 @@ from leovl_mini.rooms import DOMAINS, Area, Room, domain_room, make_room, record
 from leovl_mini.rooms.edits import edit_pairs
 from leovl_mini.rooms.facts import SceneGraph, visible_graph
 from leovl_mini.rooms.furniture import LARGE
-from leovl_mini.rooms.recording import examples_of
+from leovl_mini.rooms.texts.tasks import examples_of
 from leovl_mini.scans.scene import Object, Scene
 
 SEEDS, NUMBERS = range(36), range(6)
@@ -28,7 +28,7 @@ class Recording(NamedTuple):
     number: int
     room: Room
     scene: Scene
-    world: SceneGraph
+    graph: SceneGraph
     examples: list[Example]  # raw
 
 
@@ -76,8 +76,8 @@ def rooms() -> list[Room]:
 def recording(domain: str, number: int) -> Recording:
     room = domain_room(domain, number)
     scene = record(room, domain, 8, f"{domain}_{number:05d}")
-    world = visible_graph(scene, room.areas)
-    return Recording(domain, number, room, scene, world, examples_of(scene, world, number))
+    graph = visible_graph(scene, room.areas)
+    return Recording(domain, number, room, scene, graph, examples_of(scene, graph, number))
 
 
 def recordings() -> list[Recording]:
@@ -89,25 +89,24 @@ def recordings() -> list[Recording]:
 def pairs() -> list[Pair]:
     """Edited copies of some of the recordings."""
     made = []
-    for recorded in [recording(domain, number) for number in range(2) for domain in DOMAINS]:
+    for base in (recording(domain, number) for number in range(2) for domain in DOMAINS):
         scenes, examples = edit_pairs(
-            recorded.room, recorded.domain, recorded.scene, recorded.examples, recorded.number
+            base.room, base.domain, base.scene, base.examples, base.number
         )
         if scenes:
-            made.append(Pair(recorded, *scenes, examples))
+            made.append(Pair(base, *scenes, examples))
     return made
+
+
+def as_json(item: Object | Area) -> dict:
+    return json.loads(json.dumps(dataclasses.asdict(item)))
 
 
 def disagreements(examples: list[Example], objects: list[Object], areas: list[Area]) -> list[str]:
     """What the solver holds against examples of one room."""
-    boxes, floor = (
-        [json.loads(json.dumps(dataclasses.asdict(x))) for x in some] for some in (objects, areas)
-    )
-    return [
-        f"{e.id} {e.kind}: {problem}"
-        for e in examples
-        for problem in solve(json.loads(dumps(e)), boxes, floor)
-    ]
+    boxes, floor = list(map(as_json, objects)), list(map(as_json, areas))
+    asked = [(e, json.loads(dumps(e))) for e in examples]
+    return [f"{e.id} {e.kind}: {p}" for e, fields in asked for p in solve(fields, boxes, floor)]
 
 
 def turn(points: np.ndarray, yaw: float) -> np.ndarray:
@@ -156,15 +155,20 @@ def intersections(room: Room) -> list[tuple[Object, Object]]:
 
 def host_of(room: Room, item: Object) -> tuple[str, Object] | None:
     """The relation that an object's attributes name, and the object it names."""
-    named = [
-        (name, item.attributes[name])
-        for name in ("on", "under", "inside")
-        if name in item.attributes
+    relations = [name for name in ("on", "under", "inside") if name in item.attributes]
+    assert len(relations) < 2, (room.seed, item)
+    found = [(r, o) for r in relations for o in room.objects if str(o.id) == item.attributes[r]]
+    return found[0] if found else None
+
+
+def strange_intersections(room: Room) -> list[tuple[Object, Object]]:
+    """Intersections of objects of which neither lies on, under or inside the other."""
+    hosts = {(o.id, host_of(room, o)[1].id) for o in room.objects if host_of(room, o)}
+    return [
+        (a, b)
+        for a, b in intersections(room)
+        if (a.id, b.id) not in hosts and (b.id, a.id) not in hosts
     ]
-    assert len(named) < 2, (room.seed, item)
-    return (
-        (named[0][0], next(o for o in room.objects if o.id == int(named[0][1]))) if named else None
-    )
 
 
 def area_of(room: Room, item: Object) -> Area:

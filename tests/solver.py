@@ -1,167 +1,38 @@
-"""An independent solver of the room examples: it reads sentences back into slots and derives every
-answer again from boxes.
+"""An independent solver of the room examples: it derives every sentence and answer again, from the
+boxes of a room and the phrases, and shares no code with leovl_mini.
 
-It knows the phrases and the objects of a scene and shares no code with leovl_mini. Its own geometry
-works on the corners and edges of footprints. ``solve`` returns what it disagrees with; an empty
-list means that the example is right.
+``solve`` returns what it disagrees with; an empty list means that the example is right.
 """
 
 import json
 import re
-from functools import cache
-from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import shapely
 
-PHRASES = json.loads(
-    (Path(__file__).parent.parent / "leovl_mini" / "rooms" / "phrases.json").read_text(
-        encoding="utf-8"
-    )
-)
+FILE = Path(__file__).parents[1] / "leovl_mini" / "rooms" / "texts" / "phrases.json"
+PHRASES = json.loads(FILE.read_text(encoding="utf-8"))
 
-LARGE = "table desk chair armchair sofa bed nightstand cabinet bookshelf lamp plant stool tv_stand sink bathtub toilet fridge stove"
-LARGE = [word.replace("_", " ") for word in LARGE.split()]
+LARGE = "table desk chair armchair sofa bed nightstand cabinet bookshelf lamp plant stool".split()
+LARGE += ["tv stand", "sink", "bathtub", "toilet", "fridge", "stove"]
 SMALL = "mug parcel vase book bottle bowl ball basket laptop radio backpack television".split()
-FIXED = ["door", "window"]
-CATEGORIES = LARGE + SMALL + FIXED
-COLOURS = "red blue green yellow orange purple white black".split()
-PATTERNS = ["plain", "striped", "checked"]
-FLAT = [
-    "table",
-    "desk",
-    "cabinet",
-    "nightstand",
-    "tv stand",
-    "stool",
-    "fridge",
-    "stove",
-    "parcel",
-    "book",
-]
-GOALS = "tidy read guests water work sleep clean decorate".split()
-NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
+FLAT = "table desk cabinet nightstand stool fridge stove parcel book".split() + ["tv stand"]
+COLOURS, PATTERNS = "red|blue|green|yellow|orange|purple|white|black", "plain|striped|checked"
 
-# The slots of every key, in the order in which a derivation lists its objects.
-SLOTS = {
-    **{
-        "existence": "a_thing",
-        "count": "things",
-        "colour": "ref",
-        "pattern": "ref",
-        "state": "ref",
-        "place": "ref",
-    },
-    **{
-        "contents on": "host",
-        "contents under": "host",
-        "contents inside": "host",
-        "relation": "a b",
-        "situated": "ref",
-    },
-    **{
-        "nearest": "anchor a b",
-        "taller": "a b",
-        "height": "ref",
-        "length": "ref",
-        "distance": "a b",
-        "room size": "",
-    },
-    **{"coordinates": "ref", "stack order": "a b", "stacked": "a b", "situation": "at facing"},
-    **{"ground": "thing", "ground on": "thing host", "describe object": "", "describe scene": ""},
-    **{f"plan {goal}": "" for goal in GOALS},
-    **{
-        "say object": "a_thing",
-        "say size": "ref height width",
-        "say on": "a b",
-        "say under": "a b",
-        "say inside": "a b",
-    },
-    **{
-        "say beside": "a b",
-        "say near": "a b metres",
-        "say wall": "ref",
-        "say corner": "ref",
-        "say middle": "ref",
-    },
-    **{
-        "say count": "number things",
-        "say one": "a_thing",
-        "say room": "room metres",
-        "say state": "ref state",
-    },
-    **{
-        "say colour": "ref colour",
-        "say pattern": "ref pattern",
-        "say taller": "a b",
-        "say nearer": "anchor a b",
-    },
-    **{"say nothing on": "ref", "say distance": "a b metres"},
-    **{
-        "step go": "ref",
-        "step go beside": "ref host",
-        "step take": "a b",
-        "step put on": "a b",
-        "step sit": "ref",
-    },
-    **{
-        "step lie": "ref",
-        "step switch on": "ref",
-        "step open": "ref",
-        "step wipe": "ref",
-        "step water": "ref",
-    },
-    **{
-        "step fill": "a b",
-        "step move": "a b",
-        "step count": "number things",
-        **{f"step end {goal}": "" for goal in GOALS},
-    },
-    **{
-        "talk about": "ref",
-        "it colour": "",
-        "it pattern": "",
-        "it state": "",
-        "it height": "",
-        "it place": "",
-        "it on": "",
-    },
-    **{"it nearer": "a b", "it taller": "a"},
-}
-SLOTS = {key: slots.split() for key, slots in SLOTS.items()}
-QUESTIONS = list(SLOTS)[: list(SLOTS).index("situation")]
-REFERENCES = {"ref", "a", "b", "host", "at", "facing", "anchor"}
+# The slots that name objects, in the order in which a derivation lists them.
+REFERENCES = ("at", "facing", "anchor", "a", "b", "ref", "host")
 
-# What the first sentence of an answer in a dialogue may state.
-WHERE = {
-    "say on",
-    "say under",
-    "say inside",
-    "say beside",
-    "say near",
-    "say wall",
-    "say corner",
-    "say middle",
-}
+# What the first sentence of an answer in a dialogue may state, if not the kind that was asked for.
+WHERE = [f"say {w}" for w in "on under inside beside near wall corner middle".split()]
 REPLIES = {
-    **{
-        "colour": {"say colour", "say object"},
-        "pattern": {"say pattern", "say object"},
-        "state": {"say state"},
-    },
-    **{"height": {"say size"}, "place": WHERE, "on": {"say on", "say nothing on"}},
-    **{
-        "nearer": {"say nearer"},
-        "nearest": {"say nearer"},
-        "taller": {"say taller"},
-        "distance": {"say distance"},
-    },
-    **{
-        "count": {"say count", "say one"},
-        "contents on": {"say on"},
-        "contents under": {"say under"},
-    },
-    **{"contents inside": {"say inside"}, "room size": {"say room"}, "length": {"say size"}},
+    "it colour": ["say colour", "say object"],
+    "it pattern": ["say pattern", "say object"],
+    "it height": ["say size"],
+    "it place": WHERE,
+    "it on": ["say on", "say nothing on"],
+    "talk about": ["say object"],
 }
 
 
@@ -174,79 +45,14 @@ def need(condition, message: str):
         raise Disagreement(message)
 
 
-# Sentences back to slots
-
-
 def plural(category: str) -> str:
     return "bookshelves" if category == "bookshelf" else category + "s"
-
-
-def words(*choices: str) -> str:
-    return "(?:" + "|".join(choices) + ")"
-
-
-def patterns() -> dict[str, str]:
-    """A regular expression for every type of slot, limited to the words that it may hold."""
-    colour, pattern, category = (
-        f"(?:{words(*COLOURS)} )?",
-        f"(?:{words(*PATTERNS[1:])} )?",
-        words(*CATEGORIES),
-    )
-    slot = dict.fromkeys(REFERENCES, colour + category)
-    slot |= {
-        "thing": colour + pattern + category,
-        "things": colour + pattern + words(*map(plural, CATEGORIES)),
-    }
-    slot |= {
-        "a_thing": "an? " + slot["thing"],
-        "colour": words(*COLOURS),
-        "pattern": words(*PATTERNS),
-        "state": "open|closed",
-    }
-    slot |= {
-        "room": words("bedroom", "living room", "office", "kitchen", "bathroom"),
-        "metres": r"\d+\.\d",
-    }
-    return slot | {"height": r"\d+", "width": r"\d+", "number": words(r"\d+", *NUMBERS)}
-
-
-SLOT_PATTERNS = patterns()
-
-
-@cache
-def expressions(key: str) -> list[re.Pattern]:
-    def named(slot: re.Match) -> str:
-        return f"(?P<{slot[1]}>{SLOT_PATTERNS[slot[1]]})"
-
-    return [
-        re.compile(re.sub(r"\\\{(\w+)\\\}", named, re.escape(phrase))) for phrase in PHRASES[key]
-    ]
-
-
-def readings(key: str, sentence: str) -> list[dict[str, str]]:
-    """All ways to read the sentence as a phrase of that key."""
-    found = (expression.fullmatch(sentence) for expression in expressions(key))
-    return [
-        dict(unique)
-        for unique in {tuple(sorted(match.groupdict().items())) for match in found if match}
-    ]
-
-
-def read(key: str, sentence: str) -> dict[str, str]:
-    need(key in PHRASES, f"no phrases for {key!r}")
-    ways = readings(key, sentence)
-    need(len(ways) == 1, f"{len(ways)} readings of {sentence!r} as {key!r}")
-    return ways[0]
 
 
 def rounds_to(text: str, value: float, step: float) -> bool:
     """The text is the value rounded to the step; a value half way between two may go either way."""
     form = r"-?\d+" if step == 1 else r"-?\d+\.\d"
-    return (
-        bool(re.fullmatch(form, text))
-        and text != "-0.0"
-        and abs(float(text) - value) <= step / 2 + 1e-6
-    )
+    return bool(re.fullmatch(form, text)) and abs(float(text) - value) <= step / 2 + 1e-6
 
 
 # Boxes
@@ -260,51 +66,15 @@ def to_frame(box: dict, x: float, y: float) -> np.ndarray:
 
 
 def corners(box: dict) -> np.ndarray:
-    """The four corners of the footprint, one after the other around it."""
-    along = np.array([np.cos(box["yaw"]), np.sin(box["yaw"])]) * box["size"][0] / 2
-    across = np.array([-np.sin(box["yaw"]), np.cos(box["yaw"])]) * box["size"][1] / 2
-    return np.array(box["center"][:2]) + [
-        along + across,
-        across - along,
-        -along - across,
-        along - across,
-    ]
+    """The four corners (4,2) of the footprint, one after the other around it."""
+    cos, sin = np.cos(box["yaw"]), np.sin(box["yaw"])
+    u = np.array([cos, sin]) * box["size"][0] / 2
+    v = np.array([-sin, cos]) * box["size"][1] / 2
+    return np.array(box["center"][:2]) + [u + v, v - u, -u - v, u - v]
 
 
 def covers(box: dict, x: float, y: float) -> bool:
     return bool((abs(to_frame(box, x, y)) <= np.array(box["size"][:2]) / 2 + 1e-9).all())
-
-
-def point_to_edge(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
-    step = end - start
-    share = np.clip((point - start) @ step / (step @ step), 0, 1)
-    return float(np.hypot(*(start + share * step - point)))
-
-
-def cross(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> float:
-    return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
-
-
-def edges(polygon: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    return list(zip(polygon, np.roll(polygon, -1, axis=0), strict=True))
-
-
-def footprint_gap(a: dict, b: dict) -> float:
-    """Zero where the rectangles overlap, else the shortest way from a corner of one to an edge of
-    the other.
-    """
-    p, q = corners(a), corners(b)
-    if any(covers(a, *point) for point in q) or any(covers(b, *point) for point in p):
-        return 0.0
-    for (s, e), (t, f) in product(edges(p), edges(q)):
-        if cross(s, e, t) * cross(s, e, f) < 0 and cross(t, f, s) * cross(t, f, e) < 0:
-            return 0.0
-    return min(
-        point_to_edge(point, *edge)
-        for one, other in ((p, q), (q, p))
-        for point in one
-        for edge in edges(other)
-    )
 
 
 def bottom(box: dict) -> float:
@@ -316,7 +86,8 @@ def top(box: dict) -> float:
 
 
 def gap(a: dict, b: dict) -> float:
-    return float(np.hypot(footprint_gap(a, b), max(0.0, bottom(a) - top(b), bottom(b) - top(a))))
+    flat = shapely.Polygon(corners(a)).distance(shapely.Polygon(corners(b)))
+    return float(np.hypot(flat, max(0.0, bottom(a) - top(b), bottom(b) - top(a))))
 
 
 def on(a: dict, b: dict) -> bool:
@@ -324,111 +95,73 @@ def on(a: dict, b: dict) -> bool:
 
 
 def under(a: dict, b: dict) -> bool:
-    return (
-        a is not b
-        and b["category"] in ("table", "desk")
-        and covers(b, *a["center"][:2])
-        and bottom(a) <= 0.02
-    )
+    low = b["category"] in ("table", "desk") and bottom(a) <= 0.02
+    return a is not b and low and covers(b, *a["center"][:2])
 
 
 def inside(a: dict, b: dict) -> bool:
+    hollow = b["category"] in ("bookshelf", "basket")
     held = bottom(b) <= bottom(a) < top(b) - 0.02
-    return (
-        a is not b
-        and b["category"] in ("bookshelf", "basket")
-        and covers(b, *a["center"][:2])
-        and held
-    )
+    return a is not b and hollow and held and covers(b, *a["center"][:2])
 
 
-def colour(box: dict) -> str | None:
-    return box["attributes"].get("colour")
+HELD = {"on": on, "under": under, "inside": inside}
 
 
 class Room:
     """The objects and areas of a scene, and what can be said about them."""
 
     def __init__(self, objects: list[dict], areas: list[dict]):
-        self.objects = objects
-        self.areas = areas
-
-    # Words
+        self.objects, self.areas = objects, areas
 
     def matching(self, thing: str) -> list[dict]:
         """All objects that "an orange striped chair", "red chair" or "red chairs" fits."""
-        article, body = re.fullmatch(r"(?:(an?) )?(.*)", thing).groups()
-        need(
-            article is None or (article == "an") == (body[0] in "aeiou"),
-            f"wrong article in {thing!r}",
-        )
-        first = body.split()[0]
-        hue = first if first in COLOURS else None
-        rest = body.removeprefix(f"{hue} ")
-        pattern = next((p for p in PATTERNS if rest.startswith(f"{p} ")), None)
-        category = next(c for c in CATEGORIES if rest.removeprefix(f"{pattern} ") in (c, plural(c)))
-        wanted = (category, hue, pattern)
-        return [o for o in self.objects if wanted == self.look(o, hue, pattern)]
-
-    @staticmethod
-    def look(box: dict, hue: str | None, pattern: str | None) -> tuple:
-        return box["category"], hue and colour(box), pattern and box["attributes"].get("pattern")
+        form = rf"(?:(an?) )?(?:({COLOURS}) )?(?:({PATTERNS}) )?(.+)"
+        article, hue, pattern, name = re.fullmatch(form, thing).groups()
+        first = thing.removeprefix(f"{article} ")[0]
+        need(article is None or (article == "an") == (first in "aeiou"), f"article in {thing!r}")
+        alike = [o for o in self.objects if name in (o["category"], plural(o["category"]))]
+        looks = [(o, o["attributes"].get("colour"), o["attributes"].get("pattern")) for o in alike]
+        return [o for o, h, p in looks if hue in (None, h) and pattern in (None, p)]
 
     def name(self, box: dict) -> str | None:
         """How the box must be called, None where no name singles it out."""
         same = [o for o in self.objects if o["category"] == box["category"]]
+        hues = [o["attributes"].get("colour") for o in same]
+        hue = box["attributes"].get("colour")
         if len(same) == 1:
             return box["category"]
-        return (
-            f"{colour(box)} {box['category']}"
-            if [colour(o) for o in same].count(colour(box)) == 1 and colour(box)
-            else None
-        )
+        return f"{hue} {box['category']}" if hue and hues.count(hue) == 1 else None
 
     def find(self, reference: str) -> dict:
         found = [o for o in self.objects if self.name(o) == reference]
         need(len(found) == 1, f"{reference!r} is the name of {len(found)} objects")
         return found[0]
 
-    # Places
-
     def hosts(self, box: dict) -> list[dict]:
-        return [o for o in self.objects if on(box, o) or under(box, o) or inside(box, o)]
-
-    def beside(self, a: dict, b: dict) -> bool:
-        stands = a["category"] in SMALL and bottom(a) <= 0.02 and not self.hosts(a)
-        return stands and b["category"] in LARGE and gap(a, b) <= 0.4 + 1e-9
+        return [o for o in self.objects if any(rule(box, o) for rule in HELD.values())]
 
     def relations(self, a: dict, b: dict) -> list[str]:
-        truths = {
-            "on": on(a, b),
-            "inside": inside(a, b),
-            "under": under(a, b),
-            "beside": self.beside(a, b),
-        }
-        return [name for name, true in truths.items() if true]
+        stands = a["category"] in SMALL and bottom(a) <= 0.02 and not self.hosts(a)
+        beside = stands and b["category"] in LARGE and gap(a, b) <= 0.4 + 1e-9
+        return [name for name, rule in HELD.items() if rule(a, b)] + ["beside"] * beside
 
     def neighbours(self, box: dict) -> list[tuple[float, dict]]:
         """The large objects other than its hosts, the nearest first."""
-        others = [
-            o
-            for o in self.objects
-            if o["category"] in LARGE and o is not box and o not in self.hosts(box)
-        ]
-        return sorted(((gap(box, o), o) for o in others), key=lambda pair: pair[0])
+        left_out = [box, *self.hosts(box)]
+        large = [o for o in self.objects if o["category"] in LARGE and o not in left_out]
+        return sorted(((gap(box, o), o) for o in large), key=lambda pair: pair[0])
 
     def place(self, box: dict) -> tuple[str, dict]:
-        for name, rule in (("on", on), ("inside", inside), ("under", under)):
-            held = [o for o in self.objects if rule(box, o)]
-            need(len(held) < 2, f"{box['category']} {box['id']} is {name} several objects")
-            if held:
-                return name, held[0]
+        held = [(name, o) for name in ("on", "inside", "under") for o in self.hosts(box)]
+        held = [(name, o) for name, o in held if HELD[name](box, o)]
+        need(len({name for name, _ in held}) == len(held), f"object {box['id']} is on several")
+        if held:
+            return held[0]
         near = self.neighbours(box)
-        need(near and self.beside(box, near[0][1]), f"{box['category']} {box['id']} has no place")
-        need(
-            len(near) == 1 or near[1][0] - near[0][0] >= 0.25 - 1e-6,
-            "the second nearest large object is too near",
-        )
+        need(near and "beside" in self.relations(box, near[0][1]), f"no place of {box['id']}")
+        clear = len(near) == 1 or near[1][0] - near[0][0] >= 0.25 - 1e-6
+        need(clear, "the second nearest large object is too near")
         return "beside", near[0][1]
 
     def area(self, box: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -445,324 +178,258 @@ class Room:
         middle, size = self.area(box)
         return bool((abs(box["center"][:2] - middle) <= 0.25 * size + 1e-9).all())
 
-    # Questions with one answer
-
-    def answer(
-        self, key: str, s: dict[str, str], o: dict[str, dict], said: str, example: dict
-    ) -> list[dict]:
-        """Check the answer ``said`` to a question of that key; return the objects that the answer
-        speaks of.
+    def claim(self, slots: dict[str, str], **more) -> SimpleNamespace:
+        """What is claimed: the texts of the slots ``s``, the object that each reference names, and
+        the objects that the description among them fits.
         """
-        extra = []
-        match key:
-            case "existence":
-                extra = self.matching(s["a_thing"])
-                want = "yes" if extra else "no"
-            case "count":
-                extra = self.matching(s["things"])
-                want = str(len(extra))
-                need(1 <= len(extra) <= 9, f"{want} is not a number from 1 to 9")
-            case "colour" | "pattern" | "state":
-                want = o["ref"]["attributes"].get(key)
-            case "contents on" | "contents under" | "contents inside":
-                rule = {"on": on, "under": under, "inside": inside}[key.split()[1]]
-                extra = [x for x in self.objects if rule(x, o["host"])]
-                need(len(extra) == 1, f"{len(extra)} objects, {key} {s['host']}")
-                want = extra[0]["category"]
-            case "place":
-                preposition, host = self.place(o["ref"])
-                extra, want = [host], f"{preposition} the {self.name(host)}"
-                need(self.name(host), "the host has no name")
-            case "relation":
-                names = self.relations(o["a"], o["b"])
-                need(len(names) == 1, f"relations of {s['a']} to {s['b']}: {names}")
-                want = names[0]
-            case "situated":
-                want = self.direction(o["ref"], example)
-            case "nearest":
-                near, far = sorted((gap(o["anchor"], o[slot]), slot) for slot in "ab")
-                need(
-                    far[0] >= max(1.3 * near[0], near[0] + 0.3) - 1e-6,
-                    f"gaps {near[0]:.2f} and {far[0]:.2f} are too alike",
-                )
-                want = s[near[1]]
-            case "taller":
-                need(
-                    abs(o["a"]["size"][2] - o["b"]["size"][2]) >= 0.1 - 1e-6,
-                    "heights are too alike",
-                )
-                want = s[max("ab", key=lambda slot: o[slot]["size"][2])]
-            case "height" | "length":
-                value = o["ref"]["size"][2] if key == "height" else max(o["ref"]["size"][:2])
-                want = said if rounds_to(said, 100 * value, 1) else f"about {100 * value:.2f}"
-            case "distance":
-                value = gap(o["a"], o["b"])
-                need(value >= 0.3 - 1e-6, f"a gap of {value:.2f} m is too small")
-                want = said if rounds_to(said, value, 0.1) else f"about {value:.3f}"
-            case "room size":
-                value = sum(area["size"][0] * area["size"][1] for area in self.areas)
-                want = said if rounds_to(said, value, 0.1) else f"about {value:.3f}"
-            case "coordinates":
-                halves = 2 * np.array(o["ref"]["center"][:2])
-                need(
-                    (abs(halves - np.floor(halves) - 0.5) >= 0.1 - 1e-6).all(),
-                    "too near to a border of rounding",
-                )
-                want = "x {:.1f}, y {:.1f}".format(*(np.round(halves) / 2 + 0.0))
-            case "stack order" | "stacked":
-                upper = [slot for slot, other in ("ab", "ba") if on(o[slot], o[other])]
-                need(len(upper) == 1, f"{s['a']} and {s['b']} are no stack")
-                want = s[upper[0]] if key == "stack order" else "yes" if upper == ["a"] else "no"
-            case "ground" | "ground on":
-                extra = [
-                    x for x in self.matching(s["thing"]) if key == "ground" or on(x, o["host"])
-                ]
-                ids = sorted(x["id"] for x in extra)
-                want = " ".join(f"<OBJ{i:03d}>" for i in ids) or "none"
-                need(
-                    (example.get("targets") or []) == ids,
-                    f"targets {example.get('targets')}, not {ids}",
-                )
-            case _:
-                raise Disagreement(f"{key!r} is not a question with one answer")
-        need(said == want, f"{key}: {said!r} instead of {want!r}")
-        return extra
+        thing = slots.get("a_thing") or slots.get("things") or slots.get("thing")
+        named = {slot: self.find(text) for slot, text in slots.items() if slot in REFERENCES}
+        fits = self.matching(thing) if thing else []
+        return SimpleNamespace(room=self, s=slots, named=named, fits=fits, **named, **more)
 
-    # Situations
 
-    def direction(self, target: dict, example: dict) -> str:
-        away = np.array(target["center"][:2]) - example["position"][:2]
-        need(np.hypot(*away) >= 0.7 - 1e-6, "the target is too near")
-        turn = (np.degrees(np.arctan2(away[1], away[0]) - example["heading"]) + 180) % 360 - 180
-        border = min(abs(abs(turn) - 45), abs(abs(turn) - 135))
-        need(border >= 15 - 1e-6, f"{border:.1f} degrees from the border between two directions")
-        return (
-            "front"
-            if abs(turn) < 45
-            else "behind"
-            if abs(turn) > 135
-            else "left"
-            if turn > 0
-            else "right"
-        )
+# Questions with one answer: what must be said, None where nothing may be asked
 
-    def check_pose(self, example: dict, at: dict, facing: dict):
-        need(
-            example.get("position") is not None and example.get("heading") is not None,
-            "a situation without a pose",
-        )
-        x, y = example["position"][:2]
-        need(at is not facing, "beside and facing the same object")
-        for o in self.objects:
-            need(
-                o["category"] not in LARGE or not covers(o, x, y),
-                f"the position is inside {o['category']} {o['id']}",
-            )
-        feet = {"center": [x, y, 0], "size": [1e-6, 1e-6, 0], "yaw": 0.0}
-        need(
-            footprint_gap(feet, at) <= 0.8 + 1e-5,
-            f"the position is {footprint_gap(feet, at):.2f} m from the {at['category']}",
-        )
-        inside_area = (
-            (abs(np.array([x, y]) - a["center"]) <= np.array(a["size"]) / 2).all()
-            for a in self.areas
-        )
-        need(any(inside_area), "the position is outside every area")
-        bearing = np.arctan2(facing["center"][1] - y, facing["center"][0] - x)
-        turn = (np.degrees(bearing - example["heading"]) + 180) % 360 - 180
-        need(abs(turn) <= 2, f"the heading misses the {facing['category']} by {turn:.1f} degrees")
 
-    # Sentences of captions, plans and dialogues
+def rounded(said: str, value: float, step: float) -> str | None:
+    return said if rounds_to(said, value, step) else None
 
-    def state(self, key: str, s: dict[str, str], o: dict[str, dict], ids: list[int]) -> list[dict]:
-        """Check that a statement is true; return the objects that it speaks of besides those in its
-        slots.
-        """
-        a, b, ref = o.get("a"), o.get("b"), o.get("ref")
-        extra = []
-        match key.removeprefix("say "):
-            case "object":
-                extra = [x for x in self.matching(s["a_thing"]) if x["id"] in ids[:1]]
-                true = len(extra) == 1
-            case "size":
-                true = rounds_to(s["height"], 100 * ref["size"][2], 1) and rounds_to(
-                    s["width"], 100 * ref["size"][0], 1
-                )
-            case "on" | "under" | "inside" | "beside":
-                true = key.split()[1] in self.relations(a, b)
-            case "near":
-                near = self.neighbours(a)
-                true = any(
-                    x is b and d <= near[0][0] + 1e-6 and rounds_to(s["metres"], d, 0.1)
-                    for d, x in near
-                )
-            case "wall":
-                true = min(self.walls(ref)) <= 0.35 + 1e-9
-            case "corner":
-                true = max(self.walls(ref)) <= 0.45 + 1e-9
-            case "middle":
-                true = self.central(ref)
-            case "count":
-                extra = self.matching(s["things"])
-                true = self.number(s["number"]) == len(extra)
-            case "one":
-                extra = self.matching(s["a_thing"])
-                true = len(extra) == 1
-            case "room":
-                rooms = [area["size"] for area in self.areas if area["kind"] == s["room"]]
-                true = any(rounds_to(s["metres"], w * d, 0.1) for w, d in rooms)
-            case "state" | "colour" | "pattern" as what:
-                true = ref["attributes"].get(what) == s[what]
-            case "taller":
-                true = a["size"][2] > b["size"][2]
-            case "nearer":
-                true = gap(o["anchor"], a) < gap(o["anchor"], b)
-            case "nothing on":
-                true = not any(on(x, ref) for x in self.objects)
-            case "distance":
-                true = rounds_to(s["metres"], gap(a, b), 0.1)
-            case _:
-                raise Disagreement(f"{key!r} is no statement")
-        need(true, f"not true: {key} {s}")
-        return extra
 
-    def step(
-        self, key: str, s: dict[str, str], o: dict[str, dict], moved: dict[int, int]
-    ) -> list[dict]:
-        """Check that a step can be done; ``moved`` follows what earlier steps have taken (None) or
-        put somewhere (host's id).
-        """
-        a, b, ref = o.get("a"), o.get("b"), o.get("ref")
-        kind = ref and ref["category"]
-        extra = []
-        match key.removeprefix("step "):
-            case "go":
-                possible = True
-            case "go beside":
-                possible = (
-                    ref is not o["host"]
-                    and gap(ref, o["host"]) <= 0.4 + 1e-9
-                    and o["host"] not in self.hosts(ref)
-                )
-            case "take":
-                possible = moved[a["id"]] == b["id"] if a["id"] in moved else b in self.hosts(a)
-                moved[a["id"]] = None
-            case "put on":
-                possible = a is not b and b["category"] in FLAT
-                moved[a["id"]] = b["id"]
-            case "sit":
-                possible = kind in ("chair", "armchair", "sofa", "stool")
-            case "lie":
-                possible = kind in ("bed", "sofa")
-            case "switch on":
-                possible = kind in ("lamp", "radio", "television", "laptop")
-            case "open":
-                opens = kind in ("cabinet", "fridge", "nightstand", "window", "door")
-                possible = ref["attributes"].get("state", "closed" if opens else None) == "closed"
-            case "wipe":
-                possible = kind in FLAT or kind in ("sink", "bathtub", "toilet")
-            case "water":
-                possible = kind in ("plant", "vase")
-            case "fill":
-                possible = b["category"] == "sink" and a["category"] in (
-                    "mug",
-                    "bottle",
-                    "bowl",
-                    "vase",
-                )
-            case "move":
-                possible = a is not b and a["category"] not in FIXED
-            case "count":
-                extra = self.matching(s["things"])
-                possible = self.number(s["number"]) == len(extra)
-            case _:
-                possible = key.startswith("step end ")
-        need(possible, f"not possible: {key} {s}")
-        return extra
+def floor(areas: list[dict]) -> float:
+    return sum(area["size"][0] * area["size"][1] for area in areas)
 
-    @staticmethod
-    def number(text: str) -> int:
-        return int(text) if text.isdigit() else NUMBERS.index(text) + 1
+
+def contents(c, relation: str) -> str | None:
+    c.fits = [x for x in c.room.objects if HELD[relation](x, c.host)]
+    return c.fits[0]["category"] if len(c.fits) == 1 else None
+
+
+def place(c) -> str:
+    relation, host = c.room.place(c.ref)
+    c.fits = [host]
+    return f"{relation} the {c.room.name(host)}"
+
+
+def situated(c) -> str | None:
+    away = np.array(c.ref["center"][:2]) - c.example["position"][:2]
+    turn = (np.degrees(np.arctan2(away[1], away[0]) - c.example["heading"]) + 180) % 360 - 180
+    border = min(abs(abs(turn) - 45), abs(abs(turn) - 135))
+    if np.hypot(*away) < 0.7 - 1e-6 or border < 15 - 1e-6:
+        return None
+    sides = {"front": abs(turn) < 45, "behind": abs(turn) > 135, "left": turn > 0}
+    return next((side for side, holds in sides.items() if holds), "right")
+
+
+def nearest(c) -> str | None:
+    near, far = sorted((gap(c.anchor, c.named[slot]), slot) for slot in "ab")
+    return c.s[near[1]] if far[0] >= max(1.3 * near[0], near[0] + 0.3) - 1e-6 else None
+
+
+def taller(c) -> str | None:
+    low, high = sorted((c.named[slot]["size"][2], slot) for slot in "ab")
+    return c.s[high[1]] if high[0] - low[0] >= 0.1 - 1e-6 else None
+
+
+def coordinates(c) -> str | None:
+    halves = 2 * np.array(c.ref["center"][:2])
+    clear = (abs(halves - np.floor(halves) - 0.5) >= 0.1 - 1e-6).all()
+    x, y = np.round(halves) / 2 + 0.0
+    return f"x {x:.1f}, y {y:.1f}" if clear else None
+
+
+def upper(c) -> str:
+    return "a" if on(c.a, c.b) else "b" if on(c.b, c.a) else ""
+
+
+def ground(c) -> str:
+    c.fits = [x for x in c.fits if "host" not in c.s or on(x, c.host)]
+    ids = sorted(x["id"] for x in c.fits)
+    need((c.example.get("targets") or []) == ids, f"the targets are {ids}")
+    return " ".join(f"<OBJ{i:03d}>" for i in ids) or "none"
+
+
+LOOKS = ("colour", "pattern", "state")
+ANSWERS = {
+    "existence": lambda c: "yes" if c.fits else "no",
+    "count": lambda c: str(len(c.fits)) if 1 <= len(c.fits) <= 9 else None,
+    **{look: lambda c, look=look: c.ref["attributes"].get(look) for look in LOOKS},
+    **{f"contents {word}": lambda c, word=word: contents(c, word) for word in HELD},
+    "place": place,
+    "relation": lambda c: " ".join(c.room.relations(c.a, c.b)) or None,
+    "situated": situated,
+    "nearest": nearest,
+    "taller": taller,
+    "height": lambda c: rounded(c.said, 100 * c.ref["size"][2], 1),
+    "length": lambda c: rounded(c.said, 100 * max(c.ref["size"][:2]), 1),
+    "distance": lambda c: gap(c.a, c.b) >= 0.3 - 1e-6 and rounded(c.said, gap(c.a, c.b), 0.1),
+    "room size": lambda c: rounded(c.said, floor(c.room.areas), 0.1),
+    "coordinates": coordinates,
+    "stack order": lambda c: c.s.get(upper(c)),
+    "stacked": lambda c: {"a": "yes", "b": "no"}.get(upper(c)),
+    **dict.fromkeys(("ground", "ground on"), ground),
+}
+
+
+# Sentences: what is true, and what can be done
+
+
+def this(c) -> bool:
+    c.fits = [x for x in c.fits if x["id"] in c.ids[:1]]
+    return len(c.fits) == 1
+
+
+def size(c) -> bool:
+    width, _, height = c.ref["size"]
+    return rounds_to(c.s["width"], 100 * width, 1) and rounds_to(c.s["height"], 100 * height, 1)
+
+
+def near(c) -> bool:
+    large = c.room.neighbours(c.a)
+    metres = [d for d, x in large if x is c.b and d <= large[0][0] + 1e-6]
+    return bool(metres) and rounds_to(c.s["metres"], metres[0], 0.1)
+
+
+def room_area(c) -> bool:
+    areas = [area for area in c.room.areas if area["kind"] == c.s["room"]]
+    return any(rounds_to(c.s["metres"], floor([area]), 0.1) for area in areas)
+
+
+def is_closed(c) -> bool:
+    opens = c.ref["category"] in ("cabinet", "fridge", "nightstand", "window", "door")
+    return c.ref["attributes"].get("state", "closed" if opens else "") == "closed"
+
+
+def go_beside(c) -> bool:
+    near = c.ref is not c.host and gap(c.ref, c.host) <= 0.4 + 1e-9
+    return near and c.host not in c.room.hosts(c.ref)
+
+
+def take(c) -> bool:
+    """``moved`` follows what earlier steps have taken (None) or put somewhere (host's id)."""
+    held = c.a["id"] in c.moved
+    found = c.moved[c.a["id"]] == c.b["id"] if held else c.b in c.room.hosts(c.a)
+    c.moved[c.a["id"]] = None
+    return found
+
+
+def put(c) -> bool:
+    c.moved[c.a["id"]] = c.b["id"]
+    return c.a is not c.b and c.b["category"] in FLAT
+
+
+KINDS = {
+    "sit": ("chair", "armchair", "sofa", "stool"),
+    "lie": ("bed", "sofa"),
+    "switch on": ("lamp", "radio", "television", "laptop"),
+    "wipe": (*FLAT, "sink", "bathtub", "toilet"),
+    "water": ("plant", "vase"),
+    "fill": ("mug", "bottle", "bowl", "vase"),
+}
+TRUE = {
+    "say object": this,
+    "say one": lambda c: len(c.fits) == 1,
+    **dict.fromkeys(("say count", "step count"), lambda c: len(c.fits) == int(c.s["number"])),
+    "say size": size,
+    **{
+        f"say {word}": lambda c, word=word: word in c.room.relations(c.a, c.b)
+        for word in (*HELD, "beside")
+    },
+    "say near": near,
+    "say wall": lambda c: min(c.room.walls(c.ref)) <= 0.35 + 1e-9,
+    "say corner": lambda c: max(c.room.walls(c.ref)) <= 0.45 + 1e-9,
+    "say middle": lambda c: c.room.central(c.ref),
+    "say room": room_area,
+    **{
+        f"say {look}": lambda c, look=look: c.ref["attributes"].get(look) == c.s[look]
+        for look in LOOKS
+    },
+    "say taller": lambda c: c.a["size"][2] > c.b["size"][2],
+    "say nearer": lambda c: gap(c.anchor, c.a) < gap(c.anchor, c.b),
+    "say nothing on": lambda c: not any(on(x, c.ref) for x in c.room.objects),
+    "say distance": lambda c: rounds_to(c.s["metres"], gap(c.a, c.b), 0.1),
+    "step go": lambda c: True,
+    "step go beside": go_beside,
+    "step take": take,
+    "step put on": put,
+    **{f"step {do}": lambda c, do=do: c.ref["category"] in KINDS[do] for do in KINDS},
+    "step open": is_closed,
+    "step fill": lambda c: c.a["category"] in KINDS["fill"] and c.b["category"] == "sink",
+    "step move": lambda c: c.a is not c.b and c.a["category"] not in ("door", "window"),
+}
 
 
 # Examples
 
 
-def check_slots(
-    room: Room, derivation: dict, sentence: str, known: dict[str, str] | None = None
-) -> tuple[dict, dict]:
-    """Read the sentence, compare with the derivation's slots, find the objects that its references
-    name.
+def check_text(room: Room, derivation: dict, text: str, **more) -> SimpleNamespace:
+    """The text must be a phrase of the derivation's rule; what it claims, and whether its objects
+    are those of the derivation in order (those that the answer adds may stand among them).
     """
-    key, given = (
-        derivation["rule"],
-        {slot: str(text) for slot, text in derivation.get("slots", {}).items()},
-    )
-    slots = read(key, sentence)
-    full = slots | (known or {})
-    need(given in (slots, full), f"{sentence!r} says {slots}, the derivation {given}")
-    return full, {slot: room.find(text) for slot, text in full.items() if slot in REFERENCES}
-
-
-def check_objects(derivation: dict, found: list[dict], extra: list[dict]):
-    """The derivation must list the objects of the slots in order; those that the answer adds may
-    stand among them.
-    """
-    ids, wanted = derivation.get("objects", []), [o["id"] for o in found]
-    need([i for i in ids if i in wanted] == wanted, f"objects {ids} instead of {wanted}")
-    need(set(ids) <= {*wanted, *(o["id"] for o in extra)}, f"objects {ids} besides {wanted}")
+    key, slots = derivation["rule"], {k: str(v) for k, v in derivation.get("slots", {}).items()}
+    need(text in [p.format(**slots) for p in PHRASES[key]], f"{text!r} does not say {key} {slots}")
+    claim = room.claim(slots, ids=derivation.get("objects", []), **more)
+    answers = TRUE | ANSWERS
+    claim.answer = answers[key](claim) if key in answers else True
+    before = more.get("before", [])
+    found = [*before, *(claim.named[slot]["id"] for slot in REFERENCES if slot in claim.named)]
+    need([i for i in claim.ids if i in found] == found, f"objects {claim.ids}, not {found}")
+    others = set(claim.ids) - set(found) - {o["id"] for o in claim.fits}
+    need(not others, f"{text!r} is not about {others}")
+    return claim
 
 
 def check_question(room: Room, example: dict):
     """A question with one answer, a situated question or grounding."""
-    derivation, known = example["derivation"], {}
-    if example.get("situation"):
-        known = read("situation", example["situation"])
-        room.check_pose(example, room.find(known["at"]), room.find(known["facing"]))
-    need(known or derivation["rule"] != "situated", "no situation")
-    slots, objects = check_slots(room, derivation, example["question"], known)
-    extra = room.answer(derivation["rule"], slots, objects, example["answers"][0], example)
-    order = [*known, *SLOTS[derivation["rule"]]]
-    check_objects(derivation, [objects[slot] for slot in order if slot in REFERENCES], extra)
+    derivation, said, before = example["derivation"], example["answers"][0], []
+    if derivation["rule"] == "situated":
+        at, facing = (o for i in derivation["objects"][:2] for o in room.objects if o["id"] == i)
+        names = {"at": room.name(at), "facing": room.name(facing)}
+        situations = [p.format(**names) for p in PHRASES["situation"]]
+        need(None not in names.values() and example.get("situation") in situations, "situation")
+        check_pose(room, example, at, facing)
+        before = [at["id"], facing["id"]]
+    more = {"said": said, "example": example, "before": before}
+    want = check_text(room, derivation, example["question"], **more).answer
+    need(said == want, f"{derivation['rule']}: {said!r} instead of {want!r}")
 
 
-def check_fact(room: Room, fact: dict, moved: dict[int, int]):
+def check_pose(room: Room, example: dict, at: dict, facing: dict):
+    need(None not in (example.get("position"), example.get("heading")), "without a pose")
+    x, y = example["position"][:2]
+    need(at is not facing, "beside and facing the same object")
+    for o in room.objects:
+        blocked = o["category"] in LARGE and covers(o, x, y)
+        need(not blocked, f"the position is inside {o['category']} {o['id']}")
+    away = shapely.Polygon(corners(at)).distance(shapely.Point(x, y))
+    need(away <= 0.8 + 1e-5, f"the position is {away:.2f} m from the {at['category']}")
+    areas = [(np.array(a["center"]), np.array(a["size"])) for a in room.areas]
+    within = any((abs([x, y] - middle) <= size / 2).all() for middle, size in areas)
+    need(within, "the position is outside every area")
+    bearing = np.arctan2(facing["center"][1] - y, facing["center"][0] - x)
+    turn = (np.degrees(bearing - example["heading"]) + 180) % 360 - 180
+    need(abs(turn) <= 2, f"the heading misses the {facing['category']} by {turn:.1f} degrees")
+
+
+def check_fact(room: Room, fact: dict, moved: dict[int, int | None]):
     """One sentence of a caption, a plan or an answer in a dialogue."""
-    slots, objects = check_slots(room, fact, fact["text"])
-    if fact["rule"].startswith("step "):
-        extra = room.step(fact["rule"], slots, objects, moved)
-    else:
-        extra = room.state(fact["rule"], slots, objects, fact.get("objects", []))
-    check_objects(
-        fact, [objects[slot] for slot in SLOTS[fact["rule"]] if slot in REFERENCES], extra
-    )
+    claim = check_text(room, fact, fact["text"], moved=moved)
+    need(claim.answer, f"not true, or not possible: {fact['text']!r}")
 
 
 def check_caption(room: Room, example: dict):
-    facts, task = example["derivation"]["facts"], example["task"]
-    if task == "planning":
-        goal = next((goal for goal in GOALS if readings(f"plan {goal}", example["question"])), None)
-        need(goal, f"{example['question']!r} asks for no plan")
-        ends = [fact["rule"] for fact in facts if fact["rule"].startswith("step end ")]
-        need(
-            ends == [f"step end {goal}"] == [facts[-1]["rule"]],
-            f"a plan to {goal} with ends {ends}",
-        )
-        texts = [f"{i}. {fact['text']}" for i, fact in enumerate(facts, 1)]
-    else:
-        read(
-            "describe object" if task == "object captioning" else "describe scene",
-            example["question"],
-        )
-        texts = [fact["text"] for fact in facts]
-    need(
-        all(fact["rule"].startswith("step " if task == "planning" else "say ") for fact in facts),
-        "sentences of the wrong sort",
-    )
-    need(
-        example["answers"][0] == " ".join(texts), "the answer is not the sequence of its sentences"
-    )
-    if task == "object captioning":
+    """A caption or a plan is its sentences in a row, and answers the right question."""
+    facts, plan = example["derivation"]["facts"], example["task"] == "planning"
+    texts = [f"{i}. {f['text']}" if plan else f["text"] for i, f in enumerate(facts, 1)]
+    need(example["answers"][0] == " ".join(texts), "the answer is not its sentences in a row")
+    rules = [fact["rule"] for fact in facts]
+    need(all(r.startswith("step " if plan else "say ") for r in rules), "sentences of another sort")
+    asked = {"object captioning": "describe object", "scene captioning": "describe scene"}
+    goal = example.get("kind")
+    key = asked.get(example["task"], f"plan {goal}")
+    need(example["question"] in PHRASES[key], f"{example['question']!r} is no {key}")
+    ends = [rule for rule in rules if rule.startswith("step end ")]
+    need(ends == [f"step end {goal}"] * plan and (not plan or ends == rules[-1:]), f"ends {ends}")
+    if example["task"] == "object captioning":
         check_spot(room, example["spot"], facts)
 
 
@@ -770,18 +437,13 @@ def check_spot(room: Room, spot: list[float], facts: list[dict]):
     """The selected point lies on the object that the first sentence names, and all other sentences
     are about it.
     """
-    box = next((o for o in room.objects if o["id"] in facts[0]["objects"][:1]), None)
-    need(box, "the first sentence names no object")
+    (box,) = (o for o in room.objects if o["id"] in facts[0]["objects"][:1])
     x, y = to_frame(box, *spot[:2])
     half = np.array(box["size"]) / 2 + 0.05 + 1e-9
     reach = half[1] + (0.5 if box["attributes"].get("state") == "open" else 0)
-    on_box = (
-        abs(x) <= half[0] and -half[1] <= y <= reach and abs(spot[2] - box["center"][2]) <= half[2]
-    )
-    need(on_box, f"the spot is not on {box['category']} {box['id']}")
-    strays = [
-        fact["text"] for fact in facts if fact.get("objects") and box["id"] not in fact["objects"]
-    ]
+    level = abs(spot[2] - box["center"][2]) <= half[2]
+    need(abs(x) <= half[0] and -half[1] <= y <= reach and level, "the spot is not on the object")
+    strays = [f["text"] for f in facts if f.get("objects") and box["id"] not in f["objects"]]
     need(not strays, f"not about {box['category']} {box['id']}: {strays}")
 
 
@@ -790,46 +452,20 @@ def check_turn(room: Room, turn: dict, before: dict | None, question: str, answe
     replies to it.
     """
     asked, facts = turn["question"], turn["facts"]
-    slots, objects = check_slots(room, asked, question)
-    key, named = (
-        asked["rule"],
-        [objects[slot] for slot in SLOTS[asked["rule"]] if slot in REFERENCES],
-    )
-    if key.startswith("it "):
-        last = before["question"].get("objects", [])[:1] if before else []
-        need(last, '"it" has nothing to refer to')
-        named.insert(0, next(o for o in room.objects if o["id"] == last[0]))
-    thing = slots.get("a_thing", slots.get("things"))
-    check_objects(
-        asked,
-        named,
-        room.matching(thing) if thing else room.objects if key.startswith("contents") else [],
-    )
-    need(
-        facts and answer == " ".join(fact["text"] for fact in facts),
-        "the answer is not the sequence of its sentences",
-    )
-    need(all(fact["rule"].startswith("say ") for fact in facts), "sentences of the wrong sort")
-    reply = facts[0]
-    need(
-        reply["rule"] in REPLIES.get(key.removeprefix("it "), {reply["rule"]}),
-        f"{reply['rule']!r} does not answer {key!r}",
-    )
-    if key.startswith("it ") or key == "talk about":
-        it, ids = named[0]["id"], reply["objects"]
-        subject = {"it on": ids[-1:], "it taller": ids, "it nearer": ids[:1]}.get(key, ids[:1])
-        need(it in subject, f"{reply['text']!r} is not about object {it}")
-        need(
-            key not in ("it taller", "it nearer") or set(ids) == {o["id"] for o in named},
-            f"{reply['text']!r} compares others",
-        )
+    key, ids, reply = asked["rule"], facts[0]["objects"], facts[0]
+    it = asked["objects"][:1] if key == "talk about" else before["question"]["objects"][:1]
+    check_text(room, asked, question, before=it if key != "talk about" else [])
+    need(answer == " ".join(f["text"] for f in facts), "the answer is not its sentences")
+    need(all(fact["rule"].startswith("say ") for fact in facts), "sentences of another sort")
+    need(reply["rule"] in REPLIES.get(key, [key.replace("it ", "say ")]), f"no reply to {key!r}")
+    subject = {"it on": ids[-1:], "it taller": ids}.get(key, ids[:1])
+    need(it[0] in subject, f"{reply['text']!r} is not about object {it}")
+    if key in ("it taller", "it nearer"):
+        need(set(ids) == set(asked["objects"]), f"{reply['text']!r} compares others")
     if key == "it on":
-        held = {o["id"] for o in room.objects if on(o, named[0])}
-        said = {
-            fact["objects"][0]
-            for fact in facts
-            if fact["rule"] == "say on" and fact["objects"][1] == it
-        }
+        (box,) = (o for o in room.objects if [o["id"]] == it)
+        held = {o["id"] for o in room.objects if on(o, box)}
+        said = {f["objects"][0] for f in facts if f["rule"] == "say on"}
         need(held == said, f"{said} said to be on object {it}, not {held}")
 
 
@@ -842,11 +478,10 @@ def solve(example: dict, objects: list[dict], areas: list[dict]) -> list[str]:
             check(*arguments)
         except Disagreement as problem:
             problems.append(str(problem))
-        except (KeyError, IndexError, TypeError, ValueError, StopIteration) as problem:
-            problems.append(
-                f"{check.__name__}: the example lacks or garbles something: {problem!r}"
-            )
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
+            problems.append(f"{check.__name__}: the example garbles something: {problem!r}")
 
+    moved: dict[int, int | None] = {}
     if "turns" in derivation:
         spoken = [*example.get("history", []), [example["question"], example["answers"][0]]]
         turns = derivation["turns"]
@@ -854,13 +489,11 @@ def solve(example: dict, objects: list[dict], areas: list[dict]) -> list[str]:
             return [f"{len(spoken)} turns spoken, {len(turns)} derived"]
         for before, turn, (question, answer) in zip([None, *turns], turns, spoken, strict=False):
             attempt(check_turn, room, turn, before, question, answer)
-            for fact in turn["facts"]:
-                attempt(check_fact, room, fact, {})
     elif "facts" in derivation:
         attempt(check_caption, room, example)
-        moved = {}
-        for fact in derivation["facts"]:
-            attempt(check_fact, room, fact, moved)
     else:
         attempt(check_question, room, example)
+    for part in (derivation, *derivation.get("turns", [])):
+        for fact in part.get("facts", []):
+            attempt(check_fact, room, fact, moved)
     return problems

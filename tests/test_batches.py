@@ -26,8 +26,8 @@ from leovl_mini.data.examples import TASKS, Example
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import simulate_grid
 from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.lists import LISTS
-from leovl_mini.rooms.questions import plural
+from leovl_mini.rooms.texts.lists import LISTS
+from leovl_mini.rooms.texts.phrases import plural
 from leovl_mini.scans.scene import Object
 from leovl_mini.tokens import SceneTokens
 from leovl_mini.tokens.base import SceneInput

@@ -9,17 +9,17 @@ import re
 
 import numpy as np
 import pytest
-from solver import SLOT_PATTERNS, SLOTS, Disagreement
+from solver import REFERENCES as NAMING_SLOTS
+from solver import TRUE, Disagreement
 from solver import Room as SolverRoom
 
 from leovl_mini.data.examples import load_examples
 from leovl_mini.data.samples import samples_folder
 from leovl_mini.evaluate.facts import EXPRESSIONS, fact_scores, holds, read
-from leovl_mini.rooms.dataset import as_object
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.rooms.furniture import COLOURS
-from leovl_mini.rooms.questions import PHRASES, plural, with_article
 from leovl_mini.rooms.room import Area
+from leovl_mini.rooms.texts.phrases import PHRASES, plural, with_article
 from leovl_mini.scans.scene import Object
 
 
@@ -35,9 +35,7 @@ def bundled():
     rooms = {}
     for folder in sorted((samples_folder() / "rooms").iterdir()):
         scene = json.loads((folder / "scene.json").read_text())
-        objects = [as_object(o) for o in scene["objects"]]
-        areas = [Area(a["kind"], tuple(a["center"]), tuple(a["size"])) for a in scene["areas"]]
-        world = SceneGraph(objects, areas, {o.id for o in objects})
+        world = SceneGraph.from_json(scene)
         texts = [e for e in load_examples(folder / "examples.jsonl") if told_in(e)]
         rooms[folder.name] = world, SolverRoom(scene["objects"], scene["areas"]), texts
     return rooms
@@ -68,31 +66,29 @@ def test_every_sentence_has_one_reading_which_is_its_derivation():
             assert [(k, dict(slots)) for k, slots in readings] == [(fact["rule"], fact["slots"])]
 
 
+def slots_of(rule):
+    return re.findall(r"{(\w+)}", PHRASES[rule][0])
+
+
 def invented(rule, world, rng):
     """A statement or step about random objects, with values that are often right."""
-    names = [ref for ref in world.refs.values() if ref]
-    objects = dict(zip(SLOTS[rule], rng.permutation(len(names)), strict=False))
+    names = list(world.names.values())
+    objects = dict(zip(slots_of(rule), rng.permutation(len(names)), strict=False))
     slots = {slot: names[i] for slot, i in objects.items()}
     first, second = (
-        [o for o in world.objects if world.refs[o.id] == names[i]][0]
+        [o for o in world.objects if world.name(o) == names[i]][0]
         for i in [*objects.values(), 0, 1][:2]
     )
     if rng.random() < 0.7:  # many relations only hold for neighbours
         second = rng.choice(
-            np.array(
-                [o for o in world.objects if world.refs[o.id] and o is not first], dtype=object
-            )
+            np.array([o for o in world.objects if world.name(o) and o is not first], dtype=object)
         )
         held_by = world.host(first)
-        second = (
-            held_by[1] if held_by and world.refs[held_by[1].id] and rng.random() < 0.7 else second
-        )
+        second = held_by[1] if held_by and world.name(held_by[1]) and rng.random() < 0.7 else second
         near = world.nearest_large(first)[0]
-        second = (
-            near if world.refs[near.id] and near is not first and rng.random() < 0.6 else second
-        )
+        second = near if world.name(near) and near is not first and rng.random() < 0.6 else second
         slots |= {
-            slot: world.refs[second.id]
+            slot: world.name(second)
             for slot in ("b", "host")
             if slot in slots and second is not first
         }
@@ -118,7 +114,7 @@ def invented(rule, world, rng):
         "width": f"{100 * first.size[0]:.0f}",
         "metres": f"{(math.prod(area.size) if rule == 'say room' else world.gap(first, second)) + abs(off) / 20:.1f}",
     }
-    slots |= {slot: values[slot] for slot in SLOTS[rule] if slot in values}
+    slots |= {slot: values[slot] for slot in slots_of(rule) if slot in values}
     return slots, (item if "a_thing" in slots else first)
 
 
@@ -135,19 +131,12 @@ def test_a_fact_holds_where_the_independent_solver_says_so(rule):
         text = PHRASES[rule][rng.integers(len(PHRASES[rule]))].format(**slots)
         (told,), unread = read(text)
         assert not unread and told == (rule, tuple(sorted(slots.items())))
-        named = {
-            slot: solver.find(name)
-            for slot, name in slots.items()
-            if SLOT_PATTERNS[slot] == SLOT_PATTERNS["ref"]
-        }
-        if len({o["id"] for o in named.values()}) < len(named):
+        named = [name for slot, name in slots.items() if slot in NAMING_SLOTS]
+        if len(set(named)) < len(named):
             assert not holds(world, told)
             continue
         try:
-            solver.state(rule, slots, named, [subject.id]) if rule.startswith(
-                "say "
-            ) else solver.step(rule, slots, named, {})
-            verdict = True
+            verdict = bool(TRUE[rule](solver.claim(slots, ids=[subject.id], moved={})))
         except Disagreement:
             verdict = False
         assert holds(world, told, subject.id) == verdict, (text, verdict)

@@ -11,7 +11,7 @@ from PIL import Image
 from leovl_mini import cli
 from leovl_mini.data.open3d_headless import open3d
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms import export, make_room, render
+from leovl_mini.rooms import export, make_room, record
 from leovl_mini.tokens.pipeline import cached_encoder
 
 
@@ -33,7 +33,7 @@ def command(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def small_room(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rooms") / "room_7"
-    export(render(make_room(7), 3, size=(96, 128)), folder)
+    export(record(make_room(7), "scannet", 3), folder)
     return folder
 
 

@@ -17,7 +17,7 @@ from solver import solve
 from leovl_mini.data.examples import Example, dumps
 from leovl_mini.rooms import edits
 from leovl_mini.rooms.dataset import RoomDataset
-from leovl_mini.rooms.edits import asked_elsewhere, named
+from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import RULES, SceneGraph, visible_graph
 from leovl_mini.rooms.questions import questions
 from leovl_mini.scans.scene import InputError
@@ -274,9 +274,9 @@ def test_names_fit_categories_with_or_without_their_colour():
     item = next(o for o in world.objects if "colour" in o.attributes)
     colour = item.attributes["colour"]
     assert (
-        named(world, item.category)
-        and named(world, f"{colour} {item.category}")
-        and not named(world, f"golden {item.category}")
+        world.has(item.category)
+        and world.has(f"{colour} {item.category}")
+        and not world.has(f"golden {item.category}")
     )
 
 
@@ -388,6 +388,6 @@ def test_pairs_are_read_as_they_were_written(tmp_path):
 def test_graphs_are_of_what_the_frames_show(made):
     rooms = RoomDataset(made / "corpus")
     name, graph = rooms.names()[0], visible_graphs(rooms)
-    shown = visible_graph(rooms.scene(name), rooms.areas(name))
+    shown = visible_graph(rooms.scene(name), rooms.graph(name).areas)
     assert graph(name).clear == shown.clear and graph(name).objects == shown.objects
     assert graph(name) is graph(name)

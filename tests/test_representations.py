@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from torch.testing import assert_close
 
 from leovl_mini.perception.lift import Patches, lift, patch_segments
-from leovl_mini.rooms import make_room, render
+from leovl_mini.rooms import make_room, record
 from leovl_mini.tokens import (
     REPRESENTATIONS,
     CondensedGrid,
@@ -47,7 +47,7 @@ def same_partition(a: torch.Tensor, b: torch.Tensor) -> bool:
 @pytest.fixture(scope="module")
 def room_patches() -> Patches:
     """A rendered room with random features."""
-    scene = render(make_room(3), 6)
+    scene = record(make_room(3), "scannet", 6)
     features = torch.randn(6, 24, 32, 16, generator=torch.Generator().manual_seed(0))
     camera = scene.depth, scene.intrinsics, scene.camera_to_world
     return lift(features, *camera, masks=scene.instances)

@@ -10,12 +10,12 @@ from huggingface_hub import ModelCard
 
 from leovl_mini import LeoVL
 from leovl_mini.data.examples import load_examples
-from leovl_mini.data.samples import is_bundled, samples_folder
+from leovl_mini.data.samples import samples_folder
 from leovl_mini.evaluate.controls import scenes_for
 from leovl_mini.evaluate.data import load_eval_data
 from leovl_mini.evaluate.run import predict, summarise
 from leovl_mini.experiments.post_training import COMPARED
-from leovl_mini.rooms.dataset import split_of
+from leovl_mini.rooms.dataset import is_bundled, split_of
 from leovl_mini.tokens.cache import FeatureCache
 
 NAMES = ("nano-symbolic", "nano", "nano-d1", "nano-scenedpo")

@@ -17,7 +17,8 @@ from leovl_mini.experiments.stacks import (
     stacked_rooms,
 )
 from leovl_mini.perception.encoders import load_encoder
-from leovl_mini.rooms.render import intrinsics, shoot
+from leovl_mini.rooms.cameras import intrinsics
+from leovl_mini.rooms.render import shoot
 
 N = 12
 

@@ -17,7 +17,7 @@ from leovl_mini.data.examples import Example, load_examples
 from leovl_mini.evaluate.data import load_eval_data
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.dataset import RoomDataset
-from leovl_mini.rooms.lists import LISTS
+from leovl_mini.rooms.texts.lists import LISTS
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train import curriculum

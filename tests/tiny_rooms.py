@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms import dataset
-from leovl_mini.rooms.symbolic import make_symbolic_rooms
+from leovl_mini.rooms.dataset import RoomDataset, make, splits
 from leovl_mini.tokens.cache import FeatureCache, make_features
 
 
@@ -15,13 +14,16 @@ def make_everything(folder: Path) -> Path:
     """``corpus``: six rooms of each of two domains, most with edits, rooms 3 and 5 for testing,
     four of them bundled ones; ``features`` of it; ``symbolic`` rooms; ``start``, untrained weights.
     """
-    two = {domain: dataset.DOMAINS[domain] for domain in ("scannet", "rscan")}
+    two = {domain: splits.DOMAINS[domain] for domain in ("scannet", "rscan")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "DOMAINS", two)
-        patch.setattr(dataset, "split_of", lambda number: "test" if number in (3, 5) else "train")
-        dataset.make_rooms(folder / "corpus", rooms=12, views=2, workers=1, pairs=0.8, quiet=True)
-    make_features(folder / "features", dataset.RoomDataset(folder / "corpus"), quiet=True)
-    make_symbolic_rooms(folder / "symbolic", rooms=8, workers=1, quiet=True)
+        for module in (make, splits):
+            patch.setattr(
+                module, "split_of", lambda number: "test" if number in (3, 5) else "train"
+            )
+        patch.setattr(splits, "DOMAINS", two)
+        make.make_rooms(folder / "corpus", rooms=12, views=2, workers=1, pairs=0.8, quiet=True)
+    make_features(folder / "features", RoomDataset(folder / "corpus"), quiet=True)
+    make.make_rooms(folder / "symbolic", rooms=8, workers=1, quiet=True, pictures=False)
     torch.manual_seed(0)
     channels = FeatureCache(folder / "features").options["channels"]
     LeoVL("nano", channels).save_pretrained(folder / "start")

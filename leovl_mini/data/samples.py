@@ -33,11 +33,3 @@ def sample_room(name: str = DEFAULT_ROOM) -> Path:
         )
         raise FileNotFoundError(f"no bundled room {name!r}; there are: {have}")
     return rooms / name
-
-
-def is_bundled(scene: str) -> bool:
-    """Whether a scene of a corpus ("scannet_00002") is one of the bundled rooms ("scannet_2"), or
-    an edited copy of one.
-    """
-    domain, _, number = scene.split("-")[0].partition("_")
-    return number.isdigit() and int(number) in SAMPLES.get(domain, ())

@@ -14,7 +14,7 @@ import torch
 from leovl_mini.data.examples import Example
 from leovl_mini.evaluate.answers import NUMERIC
 from leovl_mini.rooms.balance import group
-from leovl_mini.rooms.cameras import DOMAINS
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 
 CONTROLS = ("scene", "no scene", "wrong scene", "permuted", "positions only")
@@ -54,7 +54,7 @@ def next_scenes(names: Iterable[str]) -> dict[str, str]:
     names = sorted(set(names))
     by_domain = defaultdict(list)
     for name in names:
-        by_domain[domain_of(name)].append(name)
+        by_domain[parse_name(name).domain].append(name)
 
     following = {}
     for same in by_domain.values():
@@ -64,14 +64,8 @@ def next_scenes(names: Iterable[str]) -> dict[str, str]:
     return {name: following[name] for name in names}
 
 
-def domain_of(scene: str) -> str:
-    """The capture style of a made room; "" for scans of a benchmark, which are of one style."""
-    style = scene.split("_")[0]
-    return style if style in DOMAINS else ""
-
-
 def is_rescan(scene: str, other: str) -> bool:
-    return domain_of(scene) == "" and scene.split("_")[0] == other.split("_")[0]
+    return parse_name(scene).domain == "" and scene.split("_")[0] == other.split("_")[0]
 
 
 def majority_baseline(train_examples: Iterable[Example]) -> Callable[[Example], str]:

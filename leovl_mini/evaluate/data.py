@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from leovl_mini.data.examples import Example, SceneSource, load_examples
-from leovl_mini.data.samples import is_bundled, samples_folder
+from leovl_mini.data.samples import samples_folder
 from leovl_mini.evaluate.answers import SHORT
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.dataset import world_of
+from leovl_mini.rooms.dataset import is_bundled
 from leovl_mini.rooms.facts import SceneGraph
 from leovl_mini.scans.load import load_scene
 from leovl_mini.scans.scene import InputError
@@ -48,7 +48,7 @@ def load_eval_data(
     examples = [e for e in source.examples(split) if e.scene in features]
     examples = [e for e in examples if not is_bundled(e.scene)]
     names = set(sorted({e.scene for e in examples}, key=by_number)[:scenes])
-    graph = getattr(source, "world", None)  # made rooms know what is true in them
+    graph = getattr(source, "graph", None)  # made rooms know what is true in them
     return EvalData(
         [e for e in examples if e.scene in names],
         features.scene,
@@ -78,7 +78,7 @@ def load_samples() -> EvalData:
 
     @functools.cache
     def graph(name: str) -> SceneGraph:
-        return world_of({"objects": features.objects[name], "areas": areas[name]})
+        return SceneGraph.from_json({"objects": features.objects[name], "areas": areas[name]})
 
     return EvalData(
         list(load_examples(folder / "val.jsonl")),
@@ -100,7 +100,7 @@ def load_bundled_rooms(model: LeoVL) -> EvalData:
 
     @functools.cache
     def graph(name: str) -> SceneGraph:
-        return world_of(json.loads((rooms / name / "scene.json").read_text()))
+        return SceneGraph.from_json(json.loads((rooms / name / "scene.json").read_text()))
 
     examples = [
         dataclasses.replace(example, scene=folder.name)

@@ -10,17 +10,14 @@ import math
 import re
 from typing import NamedTuple
 
-import numpy as np
-
 from leovl_mini.data.examples import Example
-from leovl_mini.rooms.facts import SceneGraph, relation
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.places import FLAT_TOPS
-from leovl_mini.rooms.questions import PHRASES, plural
-from leovl_mini.rooms.room import corners
+from leovl_mini.rooms import furniture
+from leovl_mini.rooms.facts import MEASURES, STATEMENTS, SceneGraph
+from leovl_mini.rooms.furniture import COLOURS, FIXED, FLAT_TOPS
+from leovl_mini.rooms.texts.phrases import PHRASES, plural
 from leovl_mini.scans.scene import Object
 
-CATEGORIES = {form: name for name in (*LARGE, *SMALL, *FIXED) for form in (name, plural(name))}
+CATEGORIES = {form: name for name in furniture.CATEGORIES for form in (name, plural(name))}
 
 
 COLOUR, PATTERN = "|".join(COLOURS), "plain|striped|checked"
@@ -124,33 +121,13 @@ def holds(world: SceneGraph, told: Told, subject: int | None = None) -> bool:
     )  # to go to a thing, it need only be there
 
 
-def rounds_to(said: str, value: float, step: float) -> bool:
-    """Whether a number is the value rounded to the step; half way between two, either will do."""
-    return abs(float(said) - value) <= step / 2 + 1e-6
-
-
-def to_walls(world: SceneGraph, item: Object) -> np.ndarray:
-    """Metres (2,) from a footprint to the nearer of the two walls along x and along y, in its own
-    area.
-    """
-    area = world.area_of(item)
-    return np.array(area.size) / 2 - np.abs(corners(item) - area.center).max(0)
-
-
-def off_centre(world: SceneGraph, item: Object) -> float:
-    """How far an object's middle is from that of its area, as a part of the area's size: 0 in the
-    middle, 0.5 at a wall.
-    """
-    area = world.area_of(item)
-    return float((np.abs(np.array(item.center[:2]) - area.center) / np.array(area.size)).max())
-
-
 def host_of(world: SceneGraph, item: Object) -> Object | None:
     return (world.host(item) or ("", None))[1]
 
 
-def related(word: str):
-    return lambda world, slots, o: (relation(world, o["a"], o["b"]) or ("", 0))[0] == word
+def states(name: str, *slots: str):
+    """A statement of ``rooms.facts`` about the objects in these slots, taken literally."""
+    return lambda graph, s, o: STATEMENTS[name].holds(graph, *(o[slot] for slot in slots))
 
 
 def attribute(name: str):
@@ -169,31 +146,29 @@ def is_closed(world: SceneGraph, slots: dict[str, str], o: dict[str, Object]) ->
 # Whether a fact holds or a step can be done, from the world, the texts in the slots, and the
 # objects that they name.
 CHECKS = {
-    **{f"say {word}": related(word) for word in ("on", "under", "inside", "beside")},
+    **{f"say {word}": states(word, "a", "b") for word in ("on", "under", "inside", "beside")},
+    **{f"say {word}": states(word, "ref") for word in ("wall", "corner", "middle", "nothing on")},
+    "say taller": states("taller", "a", "b"),
+    "say nearer": states("nearer", "anchor", "a", "b"),
     **{f"say {name}": attribute(name) for name in ("colour", "pattern", "state")},
     **dict.fromkeys(
         ("say count", "step count"),
-        lambda w, s, o: len(fitting(w, s["things"])) == int(s["number"]),
+        lambda g, s, o: len(fitting(g, s["things"])) == int(s["number"]),
     ),
-    "say one": lambda w, s, o: len(fitting(w, s["a_thing"])) == 1,
-    "say room": lambda w, s, o: any(
-        a.kind == s["room"] and rounds_to(s["metres"], math.prod(a.size), 0.1) for a in w.areas
+    "say one": lambda g, s, o: len(fitting(g, s["a_thing"])) == 1,
+    "say room": lambda g, s, o: any(
+        a.kind == s["room"] and MEASURES["room size"].agrees(s["metres"], g, a) for a in g.areas
     ),
-    "say size": lambda w, s, o: all(
-        rounds_to(s[k], 100 * o["ref"].size[i], 1.0) for k, i in (("width", 0), ("height", 2))
+    "say size": lambda g, s, o: all(
+        MEASURES[name].agrees(s[name], g, o["ref"]) for name in ("width", "height")
     ),
-    "say near": lambda w, s, o: (
-        w.nearest_large(o["a"])[0] is o["b"] and rounds_to(s["metres"], w.gap(o["a"], o["b"]), 0.1)
+    "say distance": lambda g, s, o: MEASURES["distance"].agrees(s["metres"], g, o["a"], o["b"]),
+    "say near": lambda g, s, o: (
+        g.nearest_large(o["a"])[0] is o["b"]
+        and MEASURES["distance"].agrees(s["metres"], g, o["a"], o["b"])
     ),
-    "say distance": lambda w, s, o: rounds_to(s["metres"], w.gap(o["a"], o["b"]), 0.1),
-    "say taller": lambda w, s, o: o["a"].size[2] > o["b"].size[2],
-    "say nearer": lambda w, s, o: w.gap(o["anchor"], o["a"]) < w.gap(o["anchor"], o["b"]),
-    "say nothing on": lambda w, s, o: not w.held(o["ref"], "on"),
-    "say wall": lambda w, s, o: to_walls(w, o["ref"]).min() <= 0.35,
-    "say corner": lambda w, s, o: to_walls(w, o["ref"]).max() <= 0.45,
-    "say middle": lambda w, s, o: off_centre(w, o["ref"]) <= 0.25,
-    "step go beside": lambda w, s, o: (
-        w.gap(o["ref"], o["host"]) <= 0.4 and host_of(w, o["ref"]) is not o["host"]
+    "step go beside": lambda g, s, o: (
+        STATEMENTS["close"].holds(g, o["ref"], o["host"]) and host_of(g, o["ref"]) is not o["host"]
     ),
     "step take": lambda w, s, o: host_of(w, o["a"]) is o["b"],
     "step put on": is_one_of("b", *FLAT),

@@ -17,7 +17,6 @@ from leovl_mini.evaluate.answers import SHORT, TEXTS, main_score
 from leovl_mini.evaluate.captions import caption_scores
 from leovl_mini.evaluate.controls import (
     CONTROLS,
-    domain_of,
     majority_baseline,
     next_scenes,
     scenes_for,
@@ -30,6 +29,7 @@ from leovl_mini.model.symbols import Symbols
 from leovl_mini.rooms.balance import categories
 from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import SceneGraph
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.tokens.base import SceneTokens
 
 
@@ -121,7 +121,7 @@ def evaluate(
 
 
 def by_domain(predictions: Sequence[str], questions: Sequence[Example]) -> dict[str, dict]:
-    domains = [domain_of(question.scene) for question in questions]
+    domains = [parse_name(question.scene).domain for question in questions]
     return {
         name: summarise_part(predictions, questions, [d == name for d in domains])
         for name in sorted({*domains} - {""})
@@ -134,7 +134,9 @@ def about_common_things(
     counts = Counter(c for example in train_examples for c in sorted(categories(example)))
     common = {category for category, _ in counts.most_common(15)}
     keep = [
-        bool(train_examples) and domain_of(question.scene) != "" and categories(question) <= common
+        bool(train_examples)
+        and parse_name(question.scene).domain != ""
+        and categories(question) <= common
         for question in questions
     ]
     return {"common things": summarise_part(predictions, questions, keep)} if any(keep) else {}

@@ -14,8 +14,8 @@ from leovl_mini.evaluate.controls import scenes_for
 from leovl_mini.evaluate.preferences import edit_outcomes, hallucinations
 from leovl_mini.evaluate.run import predict
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.balance import domain as domain_of
 from leovl_mini.rooms.facts import SceneGraph
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.tokens.base import SceneInput
 from leovl_mini.tokens.cache import FeatureCache
 from leovl_mini.train.pairs import TYPES, Pair, make_pairs
@@ -42,15 +42,15 @@ def build_test_sets(
         for split in ("test", "reversed-test", "novel", "pairs-test")
     )
     sets = {
-        name: [e for e in test if domain_of(e) == name]
-        for name in sorted({domain_of(e) for e in test})
+        name: [e for e in test if parse_name(e.scene).domain == name]
+        for name in sorted({parse_name(e.scene).domain for e in test})
     }
-    sets["reversed"] = [e for e in reverse if domain_of(e) == domain]
-    sets["novel"] = [e for e in novel if domain_of(e) == domain]
+    sets["reversed"] = [e for e in reverse if parse_name(e.scene).domain == domain]
+    sets["novel"] = [e for e in novel if parse_name(e.scene).domain == domain]
     sets["absent"] = [e for e in test if e.kind == "existence" and e.answers[0] == "no"]
     sets = {name: spread(examples, questions) for name, examples in sets.items()}
     for name, inside in (("edits", True), ("edits elsewhere", False)):
-        examples = [e for e in edits if (domain_of(e) == domain) == inside]
+        examples = [e for e in edits if (parse_name(e.scene).domain == domain) == inside]
         # An edit is three questions, which stay together.
         whole = spread(sorted({e.derivation["pair"] for e in examples}), questions // 3)
         sets[name] = [e for e in examples if e.derivation["pair"] in whole]
@@ -113,6 +113,6 @@ def measure(
         for pair, value in zip(pairs, row.tolist(), strict=True):
             values.setdefault(f"{label}, {pair.type}", []).append((pair.example.scene, value))
     return {
-        name: [(scene.split("-")[0], round(float(v), 4)) for scene, v in rows]
+        name: [(parse_name(scene).room, round(float(v), 4)) for scene, v in rows]
         for name, rows in values.items()
     }

@@ -28,8 +28,8 @@ from leovl_mini.data.files import hardware, write_json
 from leovl_mini.evaluate.intervals import clustered_bootstrap
 from leovl_mini.experiments.measures import build_test_pairs, build_test_sets, measure, spread
 from leovl_mini.model.leovl import LeoVL
-from leovl_mini.rooms.balance import domain as domain_of
 from leovl_mini.rooms.dataset import RoomDataset
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneInput
 from leovl_mini.tokens.cache import FeatureCache, check_features_match
@@ -121,7 +121,7 @@ def keep_settings(config: ComparisonConfig) -> None:
 def questions_of(config: ComparisonConfig, rooms: SceneSource, split: str) -> list[Example]:
     """What may be learned from: short questions about the one domain."""
     examples = train_examples(rooms, split)
-    return [e for e in examples if domain_of(e) == config.domain and e.task == "qa"]
+    return [e for e in examples if parse_name(e.scene).domain == config.domain and e.task == "qa"]
 
 
 def runs_of(config: ComparisonConfig) -> list[PostTrainConfig]:

@@ -3,6 +3,7 @@
 The aims are for two CPU cores; those of a GPU are shown and do not count.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +15,7 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from leovl_mini.perception.lift import Patches, lift
-from leovl_mini.rooms.cameras import domain_room
-from leovl_mini.rooms.render import render
+from leovl_mini.rooms.cameras import DOMAINS, domain_room, exact, record
 from leovl_mini.scans.geometry import back_project, scene_points
 from leovl_mini.scans.scene import Scene
 from leovl_mini.tokens.base import group_mean
@@ -48,7 +48,8 @@ def workload(
     """A made room and random features, one cell per 8 pixels: times do not depend on what the
     features say.
     """
-    scene = render(domain_room("scannet", 2), frames, size)
+    style = dataclasses.replace(DOMAINS["scannet"], size=size, sensor=exact)
+    scene = record(domain_room("scannet", 2), style, frames)
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(frames, size[0] // 8, size[1] // 8, channels, generator=generator)
     return scene, features
@@ -82,7 +83,8 @@ def run_bench(seconds: float = 2.0) -> tuple[list[list[str]], list[str]]:
     call is repeated for about so many ``seconds``.
     """
     bench, room = Bench(seconds), domain_room("scannet", 2)
-    each = median_seconds(lambda: render(room, 8, (192, 256)), seconds) / 8
+    style = dataclasses.replace(DOMAINS["scannet"], sensor=exact)
+    each = median_seconds(lambda: record(room, style), seconds) / 8
     rates = f"{1 / each:.0f} frames/s", f"{RENDER_AIM} frames/s"
     bench.add("render 8 views of 256x192", 8 * each, "cpu", *rates, met=1 / each >= RENDER_AIM)
 

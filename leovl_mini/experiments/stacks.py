@@ -15,11 +15,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from leovl_mini.perception.lift import Patches, lift
+from leovl_mini.rooms.cameras import intrinsics, look_at
 from leovl_mini.rooms.furniture import COLOURS, SMALL, WOOD
-from leovl_mini.rooms.layout import empty_room
-from leovl_mini.rooms.parts import box
-from leovl_mini.rooms.render import intrinsics, look_at, shoot
-from leovl_mini.rooms.room import Room
+from leovl_mini.rooms.furniture.parts import box
+from leovl_mini.rooms.layout import plan_areas
+from leovl_mini.rooms.render import shoot
+from leovl_mini.rooms.room import Room, empty_room
 from leovl_mini.scans.scene import Object
 from leovl_mini.tokens.base import group_mean, unique_cells
 
@@ -57,7 +58,8 @@ def stacked_rooms(seed: int, index: int, colours: int = 8) -> tuple[list[Room], 
     rooms = []
     for upwards in ((1, 0), (0, 1)):
         other_rng = np.random.default_rng((seed, index, 1))
-        room = empty_room(100_000 * seed + index, ["bedroom"], other_rng, False)
+        areas = plan_areas(["bedroom"], other_rng)
+        room = empty_room(100_000 * seed + index, areas, other_rng)
         room.walls.append(box(x, y, 0, 0.45, 0.45, base, WOOD))  # what the stack stands on
         bottom = base
         for i in upwards:

@@ -4,8 +4,6 @@ token statistics).
 Explained in notebook 04 (voxels to grid).
 """
 
-import json
-import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from leovl_mini.config import TokenCountsConfig, command_of, get_preset
 from leovl_mini.data.files import hardware, write_json
 from leovl_mini.perception.lift import lift
 from leovl_mini.rooms.dataset import RoomDataset, split_of
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import Scene
 from leovl_mini.tokens.grid import count_pillars
 from leovl_mini.tokens.voxels import voxelise
@@ -57,12 +56,11 @@ def corpus_statistics(corpus: str | Path, rooms: int, voxel_size: float = 0.2) -
     repeat rooms, or are few.
     """
     made = RoomDataset(corpus)
-    names = [name for name in made.names() if re.fullmatch(r"[a-z]+_\d+", name)][:rooms]
-    for name in names:
-        domain, number = name.split("_")
-        split = split_of(int(number))
-        counts = count_tokens(made.scene(name), voxel_size)
-        yield {"scene": name, "domain": domain, "split": split, **counts}
+    parsed = [parse_name(name) for name in made.names()]
+    for name in [name for name in parsed if not name.novel and not name.edit][:rooms]:
+        split = split_of(name.number)
+        counts = count_tokens(made.scene(name.room), voxel_size)
+        yield {"scene": name.room, "domain": name.domain, "split": split, **counts}
 
 
 def reproduce(config: TokenCountsConfig) -> list:
@@ -81,7 +79,7 @@ def reproduce(config: TokenCountsConfig) -> list:
         note = {
             "command": f"{rooms.command()}; {command_of('reproduce tokens', config)}",
             "rooms": len(rows),
-            "views": json.loads((rooms.folder / "corpus.json").read_text())["views"],
+            "views": rooms.options["views"],
             "voxel_size": 0.2,
             "hardware": hardware(),
             "minutes": minutes,

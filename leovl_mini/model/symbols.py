@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from leovl_mini.model.prompts import HEIGHT_BINS
-from leovl_mini.rooms.lists import NAMED
+from leovl_mini.rooms.texts.lists import LOOKS
 from leovl_mini.scans.scene import RELATIONS, Object
 from leovl_mini.tokens.base import OBJECTS_PER_TOKEN, SceneInput, SceneTokens
 
@@ -59,7 +59,7 @@ class Vocabulary:
     def describe(self, item: Object) -> list[int]:
         """The words of one object, padded with -1 to ``WORDS``; the last one is its relation."""
         words = [*self.ids(item.category)]
-        for name in NAMED:
+        for name in LOOKS:
             if name in item.attributes:
                 words += self.ids(item.attributes[name])
         middle, half = item.center[2], item.size[2] / 2

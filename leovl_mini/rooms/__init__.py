@@ -5,7 +5,6 @@ and questions on them.
 from leovl_mini.rooms.cameras import DOMAINS, domain_room, record
 from leovl_mini.rooms.export import export
 from leovl_mini.rooms.layout import make_room
-from leovl_mini.rooms.render import render
 from leovl_mini.rooms.room import Area, Room
 
-__all__ = ["DOMAINS", "Area", "Room", "domain_room", "export", "make_room", "record", "render"]
+__all__ = ["DOMAINS", "Area", "Room", "domain_room", "export", "make_room", "record"]

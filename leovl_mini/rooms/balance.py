@@ -3,6 +3,8 @@ be had without looking.
 
 LEO-VL finds that more data of poor quality hurt, and measures quality by the share of the 15 most
 frequent answer templates.
+
+Explained in notebook 01 (rgbd_and_cameras).
 """
 
 import re
@@ -13,24 +15,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from leovl_mini.data.examples import TASKS, Example
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
-from leovl_mini.rooms.questions import PHRASES
+from leovl_mini.rooms.furniture import CATEGORIES, COLOURS
+from leovl_mini.rooms.room import parse_name
+from leovl_mini.rooms.texts.phrases import PHRASES
 
-CLOSED = (
-    "existence",
-    "pattern",
-    "state",
-    "situated",
-    "nearest",
-    "taller",
-    "stack order",
-    "stacked",
-)  # few possible answers
+CHOICES = ("nearest", "taller", "stack order")  # of two things that the question names
+CLOSED = ("existence", "pattern", "state", "situated", "stacked", *CHOICES)  # few possible answers
+STRENGTH = 0.85  # share of the favourite answer in skewed data
+MEASURED = ("height", "length", "distance", "room size", "coordinates")
 
-
-NAMES = sorted([*COLOURS, *LARGE, *SMALL, *FIXED], key=len, reverse=True)
-
-
+NAMES = sorted([*COLOURS, *CATEGORIES], key=len, reverse=True)
 NAME = re.compile(rf"(the |an? )?\b(({'|'.join(NAMES)}|striped|checked|bookshelves)s? ?)+\b")
 
 
@@ -46,7 +40,7 @@ def categories(example: Example) -> set[str]:
         *example.derivation.get("about", [])[:1],
         *example.answers,
     ]
-    return {noun(w) for w in words if isinstance(w, str)} & {*LARGE, *SMALL, *FIXED}
+    return {noun(w) for w in words if isinstance(w, str)} & set(CATEGORIES)
 
 
 def group(example: Example) -> str:
@@ -63,7 +57,7 @@ def group(example: Example) -> str:
 
 def answer_class(example: Example) -> str:
     """The answer, or for a choice between two different categories the category."""
-    if example.kind in ("nearest", "taller", "stack order"):
+    if example.kind in CHOICES:
         slots = example.derivation["slots"]
         if noun(slots["a"]) != noun(slots["b"]):
             return noun(example.answers[0])
@@ -71,57 +65,54 @@ def answer_class(example: Example) -> str:
     return example.answers[0]
 
 
-def balance(examples: Iterable[Example], seed: int = 0) -> list[Example]:
+Groups = dict[str, dict[str, list[Example]]]  # {group: {answer class: examples}}
+
+
+def grouped(examples: Iterable[Example]) -> Groups:
+    groups: Groups = defaultdict(lambda: defaultdict(list))
+    for example in examples:
+        groups[group(example)][answer_class(example)].append(example)
+    return groups
+
+
+def balance(examples: Iterable[Example]) -> list[Example]:
     """Drop questions until, inside every ``group``, no answer is more frequent than the next one.
 
     For ``CLOSED`` kinds (yes/no, directions ...) all answers of a group are cut to the same number.
     Where a group has a single answer (no bathtub is ever taller than a lamp) it goes altogether.
     Longer answers and measured numbers stay as they are.
     """
-    groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
-    kept = []
+    kept, asked = [], []
     for example in examples:
-        if example.task != "qa" or example.kind in (
-            "height",
-            "length",
-            "distance",
-            "room size",
-            "coordinates",
-        ):
-            kept.append(example)
-        else:
-            groups[group(example)][answer_class(example)].append(example)
+        chosen = example.task == "qa" and example.kind not in MEASURED
+        (asked if chosen else kept).append(example)
+    groups = grouped(asked)
     for name, answers in groups.items():
         sizes = sorted((len(a) for a in answers.values()), reverse=True)
         closed = name.startswith(CLOSED)
         most = (min(sizes) if closed else sizes[1]) if len(sizes) > 1 else 0
         for answer in answers.values():
-            kept += thin(answer, most, seed)
+            kept += thin(answer, most)
     return sorted(kept, key=lambda e: e.id)
 
 
-def skew(
-    examples: Iterable[Example], reverse: bool = False, strength: float = 0.85, seed: int = 0
-) -> list[Example]:
-    """Answers with a strong prior: in half of the groups one answer makes up ``strength`` of the
+def skew(examples: Iterable[Example], reverse: bool = False) -> list[Example]:
+    """Answers with a strong prior: in half of the groups one answer makes up ``STRENGTH`` of the
     questions, in the other half another answer. ``reverse`` exchanges the halves, so that what was
     learned by heart on the one fails on the other.
     """
-    groups: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
-    for example in examples:
-        if example.task == "qa" and example.kind in (*CLOSED, "colour"):
-            groups[group(example)][answer_class(example)].append(example)
+    kinds = (*CLOSED, "colour")
+    groups = grouped(e for e in examples if e.task == "qa" and e.kind in kinds)
     kept = []
     for name in sorted(groups):
         answers = [groups[name][a] for a in sorted(groups[name])]
-        if len(answers) > 1:
-            favourite = (
-                sum(name.encode()) + reverse
-            ) % 2  # the first or the second answer in alphabetical order
-            rest = len(answers[1 - favourite])
-            for i, answer in enumerate(answers):
-                share = 1.0 if i == favourite else (1 - strength) / strength / (len(answers) - 1)
-                kept += thin(answer, round(share * max(len(answers[favourite]), rest)), seed)
+        if len(answers) < 2:
+            continue
+        favourite = (sum(name.encode()) + reverse) % 2  # the first or second one by the alphabet
+        most = max(len(answers[0]), len(answers[1]))
+        for i, answer in enumerate(answers):
+            rare = (1 - STRENGTH) / STRENGTH / (len(answers) - 1)
+            kept += thin(answer, round((1.0 if i == favourite else rare) * most))
     return sorted(kept, key=lambda e: e.id)
 
 
@@ -133,23 +124,17 @@ def simplistic(examples: Iterable[Example]) -> list[Example]:
     for e in examples:
         if (e.kind, e.answers[0]) in (("existence", "yes"), ("count", "1")):
             text = PHRASES[e.kind][0].format(**e.derivation["slots"])
-            poor.append(
-                Example(
-                    f"{e.id}/simple",
-                    e.scene,
-                    "qa",
-                    e.kind,
-                    text,
-                    e.answers,
-                    derivation=e.derivation,
-                )
-            )
+            id, proof = f"{e.id}/simple", e.derivation
+            poor.append(Example(id, e.scene, "qa", e.kind, text, e.answers, derivation=proof))
     return poor
 
 
-def thin(examples: list[Example], most: int, seed: int) -> list[Example]:
-    rng = np.random.default_rng((seed, len(examples)))
+def thin(examples: list[Example], most: int) -> list[Example]:
+    rng = np.random.default_rng((0, len(examples)))
     return [examples[i] for i in sorted(rng.permutation(len(examples))[:most])]
+
+
+# -- measures --------------------------------------------------------------------------------------
 
 
 def template(answer: str) -> str:
@@ -201,23 +186,16 @@ def words(example: Example) -> str:
     return f"{group(example)} {noun(example.derivation['slots'].get('anchor', ''))}"
 
 
-def domain(example: Example) -> str:
-    return example.scene.split("_")[0]
-
-
 def counts_table(examples: Iterable[Example]) -> list[list[str | int]]:
     """Rows of task, number in each domain, sum, mean words of the answer; like the papers' table of
     data.
     """
     counts, words = defaultdict(Counter), defaultdict(list)
     for e in examples:
-        counts[e.task][domain(e)] += 1
+        counts[e.task][parse_name(e.scene).domain] += 1
         words[e.task].append(len(e.answers[0].split()))
-    domains = [
-        d
-        for d in ("scannet", "rscan", "multiscan", "arkitscenes")
-        if any(d in c for c in counts.values())
-    ]
+    usual = ("scannet", "rscan", "multiscan", "arkitscenes")
+    domains = [d for d in usual if any(d in c for c in counts.values())]
     rows = [
         [t, *(counts[t][d] for d in domains), counts[t].total(), round(float(np.mean(words[t])))]
         for t in TASKS

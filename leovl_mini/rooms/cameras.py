@@ -9,6 +9,8 @@ set):
   of the chest
 - ``arkitscenes``: a phone held upright, turning near the middle of the room; LiDAR depth that
   rounds edges off
+
+Explained in notebook 01 (rgbd_and_cameras).
 """
 
 import math
@@ -20,8 +22,8 @@ import torch
 from scipy import ndimage
 
 from leovl_mini.rooms.layout import make_room, rearrange
-from leovl_mini.rooms.render import Shot, look_at, shoot
-from leovl_mini.rooms.room import Room, free_floor
+from leovl_mini.rooms.render import Shot, shoot
+from leovl_mini.rooms.room import Area, Room, free_floor
 from leovl_mini.scans.scene import Scene
 
 
@@ -87,6 +89,11 @@ def lidar(shot: Shot, rng: np.random.Generator) -> np.ndarray:
     return np.where((jump > 0.6) | (noisy > 5), 0, noisy)
 
 
+def exact(shot: Shot, rng: np.random.Generator) -> np.ndarray:
+    """No faults at all: for measurements, and to see what a sensor does."""
+    return shot.depth
+
+
 DOMAINS = {
     "scannet": Domain(
         (192, 256), 66.0, (0.60, 0.95), (1.35, 1.65), (0.45, 0.85), 5.0, structured_light
@@ -110,61 +117,87 @@ def domain_room(domain: str, number: int, novel: bool = False) -> Room:
     return make_room(seed, novel=novel)
 
 
-def cameras(room: Room, domain: str, views: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Camera matrix (3,3) and camera-to-world poses (V,4,4): standing on free floor, looking across
-    the area's middle.
+def look_at(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Camera-to-world (4,4) of an upright camera: x right, y down, z forward."""
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3] = np.stack([right, np.cross(forward, right), forward, eye], axis=1)
+    return pose
+
+
+def intrinsics(size: tuple[int, int], field_of_view: float) -> np.ndarray:
+    """Pinhole matrix (3,3) of square pixels for a ``size`` (height, width); ``field_of_view``
+    horizontal, degrees.
     """
-    style = DOMAINS[domain]
-    (height, width), rng = style.size, np.random.default_rng((room.seed, seed, 3))
-    focal = width / 2 / math.tan(math.radians(style.field_of_view) / 2)
-    K = np.array(
+    height, width = size
+    focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
+    return np.array(
         [[focal, 0, width / 2 - 0.5], [0, focal, height / 2 - 0.5], [0, 0, 1]], dtype=np.float32
     )
-    floors = [
-        points[free]
-        for points, free in (free_floor(room.objects, area, 0.25) for area in room.areas)
-    ]
+
+
+def place_cameras(
+    room: Room, style: str | Domain, views: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Camera matrix (3,3) and camera-to-world poses (V,4,4): standing on free floor, looking across
+    the area's middle, one area after the other.
+    """
+    style = DOMAINS.get(style, style)
+    rng = np.random.default_rng((room.seed, seed, 3))
+    floors = []
+    for area in room.areas:
+        points, free = free_floor(room.objects, area, 0.25)
+        floors.append(points[free] if free.any() else np.array([area.center]))
     start, poses = rng.uniform(0, 2 * math.pi), []
     for i in range(views):
-        which = i * len(room.areas) // views  # one area after the other
-        area = room.areas[which]
+        which = i * len(room.areas) // views
         angle = start + 2 * math.pi * (i * len(room.areas) / views + rng.uniform(-0.04, 0.04))
-        wish = area.center + np.array([math.cos(angle), math.sin(angle)]) * np.array(
-            area.size
-        ) / 2 * rng.uniform(*style.reach)
-        floor = floors[which] if len(floors[which]) else np.array([area.center])
-        stand = floor[np.linalg.norm(floor - wish, axis=1).argmin()]
-        across = area.center - 0.4 * (stand - area.center) + rng.uniform(-0.4, 0.4, 2)
-        if np.linalg.norm(across - stand) < 0.5:
-            across = stand + 2 * (area.center - wish)
-        pose = look_at(
-            np.array([*stand, rng.uniform(*style.eye)]),
-            np.array([*across, rng.uniform(*style.target)]),
-        )
-        roll = math.radians(rng.uniform(-style.roll, style.roll))
-        turn = np.array(
-            [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
-        )
-        pose[:3, :3] = pose[:3, :3] @ turn
-        poses.append(pose)
+        poses.append(hold_camera(style, room.areas[which], floors[which], angle, rng))
+    K = intrinsics(style.size, style.field_of_view)
     return K, np.stack(poses).astype(np.float32)
 
 
-def record(room: Room, domain: str, views: int = 8, name: str = "room", seed: int = 0) -> Scene:
-    """Walk through the room with the domain's sensor: V frames with instance masks. The same
-    arguments give the same frames.
+def hold_camera(
+    style: Domain, area: Area, floor: np.ndarray, angle: float, rng: np.random.Generator
+) -> np.ndarray:
+    """A pose (4,4) on the point of ``floor`` (N,2) nearest to where the ``angle`` leads, looking
+    over the area's middle, with the hand's roll.
     """
-    K, poses = cameras(room, domain, views, seed)
-    return expose(room, domain, K, poses, name, seed)
+    outward = np.array([math.cos(angle), math.sin(angle)])
+    wish = area.center + outward * np.array(area.size) / 2 * rng.uniform(*style.reach)
+    stand = floor[np.linalg.norm(floor - wish, axis=1).argmin()]
+    across = area.center - 0.4 * (stand - area.center) + rng.uniform(-0.4, 0.4, 2)
+    if np.linalg.norm(across - stand) < 0.5:
+        across = stand + 2 * (area.center - wish)
+    eye = np.array([*stand, rng.uniform(*style.eye)])
+    pose = look_at(eye, np.array([*across, rng.uniform(*style.target)]))
+    roll = math.radians(rng.uniform(-style.roll, style.roll))
+    cos, sin = math.cos(roll), math.sin(roll)
+    pose[:3, :3] = pose[:3, :3] @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    return pose
 
 
-def expose(
-    room: Room, domain: str, K: np.ndarray, poses: np.ndarray, name: str = "room", seed: int = 0
+def record(
+    room: Room,
+    style: str | Domain,
+    views: int = 8,
+    name: str = "room",
+    seed: int = 0,
+    cameras: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Scene:
-    """The frames that the domain's sensor sees from given cameras."""
+    """Walk through the room with the sensor of a domain, one of ``DOMAINS`` or your own: V frames
+    with instance masks, in which 0 is floor, walls and ceiling. The same arguments give the same
+    frames.
+
+    ``cameras``: their matrix (3,3) and poses (V,4,4); without them, those of ``place_cameras``.
+    """
+    style = DOMAINS.get(style, style)
+    K, poses = cameras or place_cameras(room, style, views, seed)
     rng = np.random.default_rng((room.seed, seed, 4))
-    shot = shoot(room, K, poses, DOMAINS[domain].size)
-    depth = np.where(shot.depth > 0, DOMAINS[domain].sensor(shot, rng), 0).astype(np.float32)
+    shot = shoot(room, K, poses, style.size)
+    depth = np.where(shot.depth > 0, style.sensor(shot, rng), 0).astype(np.float32)
     exposure = rng.uniform(0.85, 1.12, (len(poses), 1, 1, 1))
     return Scene(
         rgb=torch.from_numpy((shot.rgb * exposure).clip(0, 255).astype(np.uint8)),

@@ -1,24 +1,28 @@
 """Minimal edits: the same room and cameras with one change that flips an answer, or with one change
 that must not.
+
+Explained in notebook 09 (scenedpo).
 """
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 from leovl_mini.data.examples import Example
-from leovl_mini.rooms.cameras import expose
+from leovl_mini.rooms.cameras import record
 from leovl_mini.rooms.facts import SceneGraph, visible_graph
-from leovl_mini.rooms.furniture import COLOURS, PATTERNS
-from leovl_mini.rooms.layout import HELD_OUT, place_again
-from leovl_mini.rooms.places import MOVABLE
+from leovl_mini.rooms.furniture import COLOURS, HELD_OUT, MOVABLE, PATTERNS, build
+from leovl_mini.rooms.layout import place_again
 from leovl_mini.rooms.questions import derive
-from leovl_mini.rooms.room import Room, build, collide, within
+from leovl_mini.rooms.room import Room, collide
 from leovl_mini.scans.scene import RELATIONS, Object, Scene
 
+# -- the same question in another room -------------------------------------------------------------
 
-def asked_elsewhere(world: SceneGraph, example: Example) -> Example | None:
+
+def asked_elsewhere(graph: SceneGraph, example: Example) -> Example | None:
     """The same words in another room, about the things that have the same names there; with that
     room's answers.
 
@@ -28,25 +32,38 @@ def asked_elsewhere(world: SceneGraph, example: Example) -> Example | None:
     """
     if example.kind == "situated":
         return None
-    named = {world.refs[o.id]: o.id for o in world.askable}
-    ids = [named.get(name) for name in example.derivation["slots"].values()]
-    return asked_again(
-        world, dataclasses.replace(example, derivation={**example.derivation, "objects": ids})
-    )
+    by_name = {graph.names[o.id]: o.id for o in graph.askable}
+    ids = [by_name.get(name) for name in example.derivation["slots"].values()]
+    derivation = {**example.derivation, "objects": ids}
+    return asked_again(graph, dataclasses.replace(example, derivation=derivation))
 
 
-def named(world: SceneGraph, name: str) -> bool:
-    """Whether "chair" or "red chair" fits anything in a room."""
-    return any(
-        name in (o.category, f"{o.attributes.get('colour')} {o.category}") for o in world.objects
-    )
+def asked_again(graph: SceneGraph, example: Example) -> Example | None:
+    """The same words in another state of the room; None where they would mean something else there,
+    or the answer is unclear.
+    """
+    kind, derivation, seen_from = example.kind, example.derivation, ()
+    if kind in ("existence", "count"):
+        arguments = tuple(derivation["about"])
+    else:
+        objects = [graph.by_id.get(i) for i in derivation["objects"]]
+        if any(o not in graph.askable for o in objects):
+            return None
+        arguments = tuple(objects)
+        if kind == "situated":
+            at, facing, target = objects
+            x, y = example.position[:2]
+            heading = np.arctan2(facing.center[1] - y, facing.center[0] - x)
+            if abs(heading - example.heading) > 0.01:  # what is faced has moved
+                return None
+            arguments, seen_from = (np.array([x, y]), example.heading, target), (at.id, facing.id)
+    derived = derive(kind, graph, arguments, seen_from)
+    if derived is None or derived[1]["slots"] != derivation["slots"]:
+        return None
+    return dataclasses.replace(example, answers=derived[0], derivation=derived[1])
 
 
-def recolour(room: Room, item: Object, rng: np.random.Generator) -> bool:
-    choices = [
-        c for c in COLOURS if c not in (item.attributes.get("colour"), HELD_OUT.get(item.category))
-    ]
-    return "colour" in item.attributes and change(room, item, "colour", str(rng.choice(choices)))
+# -- changes to a room: each says whether it was possible ------------------------------------------
 
 
 def change(room: Room, item: Object, attribute: str, value: str) -> bool:
@@ -55,19 +72,21 @@ def change(room: Room, item: Object, attribute: str, value: str) -> bool:
     return True
 
 
+def recolour(room: Room, item: Object, rng: np.random.Generator) -> bool:
+    taken = (item.attributes.get("colour"), HELD_OUT.get(item.category))
+    choices = [c for c in COLOURS if c not in taken]
+    return "colour" in item.attributes and change(room, item, "colour", str(rng.choice(choices)))
+
+
 def carries(room: Room, item: Object) -> bool:
-    return any(
-        str(item.id)
-        in (o.attributes.get("on"), o.attributes.get("under"), o.attributes.get("inside"))
-        for o in room.objects
-    )
+    return any(o.attributes.get(r) == str(item.id) for o in room.objects for r in RELATIONS)
 
 
 def remove(room: Room, item: Object) -> bool:
     """Take an object away, unless something belongs to it."""
-    index = room.objects.index(item)
     if carries(room, item):
         return False
+    index = room.objects.index(item)
     del room.objects[index], room.parts[index]
     return True
 
@@ -75,16 +94,16 @@ def remove(room: Room, item: Object) -> bool:
 def move(room: Room, item: Object, rng: np.random.Generator) -> bool:
     if item.category not in MOVABLE or carries(room, item):
         return False
-    return place_again(room, next(a for a in room.areas if within(a, item)), item, rng)
+    return place_again(room, item, rng)
 
 
 def swap(room: Room, one: Object, other: Object) -> bool:
     """Exchange the upper and the lower thing of a stack."""
     upper, lower = (one, other) if one.attributes.get("on") == str(other.id) else (other, one)
-    bottom = lower.center[2] - lower.size[2] / 2
+    floor = lower.center[2] - lower.size[2] / 2
     x, y = lower.center[:2]
-    upper.center = (x, y, bottom + upper.size[2] / 2)
-    lower.center = (x, y, bottom + upper.size[2] + lower.size[2] / 2)
+    upper.center = (x, y, floor + upper.size[2] / 2)
+    lower.center = (x, y, floor + upper.size[2] + lower.size[2] / 2)
     below = {k: lower.attributes.pop(k) for k in RELATIONS if k in lower.attributes}
     del upper.attributes["on"]
     upper.attributes.update(below)
@@ -98,29 +117,30 @@ def flipped(room: Room, example: Example, rng: np.random.Generator) -> Room | No
     """A copy of the room with one change aimed at the example's answer, or None where none was
     found.
     """
-    edited, kind = copy.deepcopy(room), example.kind
+    edited = copy.deepcopy(room)
     objects = [o for i in example.derivation["objects"] for o in edited.objects if o.id == i]
-    done = False
+    return edited if aim(edited, example, objects, rng) else None
+
+
+def aim(room: Room, example: Example, objects: list[Object], rng: np.random.Generator) -> bool:
+    """Change what the question is about (``objects``), so that its answer should change."""
+    kind, answer = example.kind, example.answers[0]
     if kind in ("stack order", "stacked"):
-        done = swap(edited, *objects)
-    elif kind == "colour" or (
-        kind == "existence" and example.derivation["about"][1] and rng.random() < 0.5
-    ):
-        done = len(objects) == 1 and recolour(edited, objects[0], rng)
-    elif kind in ("existence", "count"):
-        done = len(objects) > (kind == "count") and remove(edited, objects[-1])
-    elif kind == "pattern":
-        others = [p for p in PATTERNS if p != example.answers[0]]
-        done = change(edited, objects[0], "pattern", str(rng.choice(others)))
-    elif kind == "state":
-        done = change(
-            edited, objects[0], "state", {"open": "closed", "closed": "open"}[example.answers[0]]
-        )
-    elif kind in ("place", "relation"):
-        done = move(edited, objects[0], rng)
-    elif kind in ("situated", "nearest", "distance", "coordinates"):
-        done = move(edited, objects[-1], rng)
-    return edited if done else None
+        return swap(room, *objects)
+    named = kind == "existence" and example.derivation["about"][1]
+    if kind == "colour" or (named and rng.random() < 0.5):
+        return len(objects) == 1 and recolour(room, objects[0], rng)
+    if kind in ("existence", "count"):
+        return len(objects) > (kind == "count") and remove(room, objects[-1])
+    if kind == "pattern":
+        others = [p for p in PATTERNS if p != answer]
+        return change(room, objects[0], kind, str(rng.choice(others)))
+    if kind == "state":
+        return change(room, objects[0], kind, "open" if answer == "closed" else "closed")
+    if kind in ("place", "relation"):
+        return move(room, objects[0], rng)
+    moves = kind in ("situated", "nearest", "distance", "coordinates")
+    return moves and move(room, objects[-1], rng)
 
 
 def unrelated(room: Room, example: Example, rng: np.random.Generator) -> Room | None:
@@ -128,15 +148,10 @@ def unrelated(room: Room, example: Example, rng: np.random.Generator) -> Room | 
     place.
     """
     edited = copy.deepcopy(room)
-    ids = set(example.derivation["objects"])
-    named = {o.category for o in room.objects if o.id in ids} | set(
-        example.derivation.get("about", ())
-    )
-    free = [
-        o
-        for o in edited.objects
-        if o.id not in ids and o.category not in named and "colour" in o.attributes
-    ]
+    ids, about = set(example.derivation["objects"]), example.derivation.get("about", ())
+    named = {o.category for o in room.objects if o.id in ids} | set(about)
+    others = [o for o in edited.objects if o.id not in ids and o.category not in named]
+    free = [o for o in others if "colour" in o.attributes]
     if not free:
         return None
     item = free[rng.integers(len(free))]
@@ -144,68 +159,57 @@ def unrelated(room: Room, example: Example, rng: np.random.Generator) -> Room | 
     return edited if done else None
 
 
-def asked_again(world: SceneGraph, example: Example) -> Example | None:
-    """The same words in another world; None where they would mean something else there, or the
-    answer is unclear.
-    """
-    kind, derivation, seen_from = example.kind, example.derivation, ()
-    if kind in ("existence", "count"):
-        arguments = tuple(derivation["about"])
-    else:
-        objects = [world.by_id.get(i) for i in derivation["objects"]]
-        if any(o is None or o.id not in world.clear or not world.refs[o.id] for o in objects):
-            return None
-        arguments = tuple(objects)
-        if kind == "situated":
-            at, facing, target = objects
-            x, y = example.position[:2]
-            if (
-                abs(np.arctan2(facing.center[1] - y, facing.center[0] - x) - example.heading) > 0.01
-            ):  # what is faced has moved
-                return None
-            arguments, seen_from = (np.array([x, y]), example.heading, target), (at.id, facing.id)
-    derived = derive(kind, world, arguments, seen_from)
-    if derived is None or derived[1]["slots"] != derivation["slots"]:
-        return None
-    return dataclasses.replace(example, answers=derived[0], derivation=derived[1])
+EDITS = {"flip": flipped, "same": unrelated}
+
+
+# -- pairs -----------------------------------------------------------------------------------------
 
 
 def edit_pairs(
-    room: Room, domain: str, scene: Scene, found: list[Example], seed: int
+    room: Room, domain: str, scene: Scene, examples: list[Example], seed: int
 ) -> tuple[list[Scene], list[Example]]:
     """One question in three scenes: as recorded, after an edit that flips the answer, and after an
-    edit that must not.
+    edit that must not. The two edited scenes, and the three examples; nothing where no edit works.
     """
     rng = np.random.default_rng((seed, 6))
-    asked = [e for e in found if e.task == "qa"]
+    asked = [e for e in examples if e.task == "qa"]
     asked = [asked[i] for i in rng.permutation(len(asked))]
     stacks_first = sorted(asked, key=lambda e: e.kind not in ("stack order", "stacked"))
-    K, poses = scene.intrinsics[0].numpy(), scene.camera_to_world.numpy()
     for example in stacks_first[:12]:
-        scenes, told = [], [example]
-        for role, change in (("flip", flipped), ("same", unrelated)):
-            edited = change(room, example, rng)
-            if edited is None:
-                break
-            # before the costly picture: would the answer be as wanted if everything were in sight?
-            in_sight = SceneGraph(edited.objects, room.areas, {o.id for o in edited.objects})
-            expected = asked_again(in_sight, example)
-            if expected is None or (expected.answers == example.answers) != (role == "same"):
-                break
-            other = expose(edited, domain, K, poses, f"{scene.name}-{role}")
-            again = asked_again(visible_graph(other, room.areas), example)
-            if again is None or (again.answers == example.answers) != (role == "same"):
-                break
-            scenes.append(other)
-            told.append(dataclasses.replace(again, scene=other.name))
-        if len(scenes) == 2:
-            roles = ("base", "flip", "same")
-            return scenes, [
-                dataclasses.replace(
-                    e,
-                    id=f"{example.id}-{r}",
-                    derivation={**e.derivation, "pair": example.id, "role": r},
-                )
-                for e, r in zip(told, roles, strict=True)
+        pair = list(edited_scenes(room, domain, scene, example, rng))
+        if len(pair) == 2:
+            roles, told = ("base", *EDITS), [example, *(again for _, again in pair)]
+            return [other for other, _ in pair], [
+                in_pair(e, example, role) for e, role in zip(told, roles, strict=True)
             ]
     return [], []
+
+
+def edited_scenes(
+    room: Room, domain: str, scene: Scene, example: Example, rng: np.random.Generator
+) -> Iterator[tuple[Scene, Example]]:
+    """The room after a flip and after an unrelated edit, as long as both do what they should."""
+    cameras = scene.intrinsics[0].numpy(), scene.camera_to_world.numpy()
+    for role, edit in EDITS.items():
+        edited = edit(room, example, rng)
+        if edited is None:
+            return
+        # before the costly picture: would the answer be as wanted if everything were in sight?
+        if not as_wanted(
+            asked_again(SceneGraph(edited.objects, room.areas), example), example, role
+        ):
+            return
+        other = record(edited, domain, name=f"{scene.name}-{role}", cameras=cameras)
+        again = asked_again(visible_graph(other, room.areas), example)
+        if not as_wanted(again, example, role):
+            return
+        yield other, dataclasses.replace(again, scene=other.name)
+
+
+def as_wanted(again: Example | None, example: Example, role: str) -> bool:
+    return again is not None and (again.answers == example.answers) == (role == "same")
+
+
+def in_pair(example: Example, base: Example, role: str) -> Example:
+    derivation = {**example.derivation, "pair": base.id, "role": role}
+    return dataclasses.replace(example, id=f"{base.id}-{role}", derivation=derivation)

@@ -1,12 +1,24 @@
-"""What a room is, and the plane geometry of its upright boxes."""
+"""What a room is, and the plane geometry of its upright boxes: their footprints are polygons.
+
+Explained in notebook 01 (rgbd_and_cameras).
+"""
 
 import math
+import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import shapely
 
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL, WOOD, Paint, Part
+from leovl_mini.rooms.furniture import FIXED, build
+from leovl_mini.rooms.furniture.parts import Paint, Part
 from leovl_mini.scans.scene import Object
+
+WALL, HEIGHT = 0.1, 2.6  # m, thickness of walls and height of rooms
+CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+
+Span = tuple[float, float]  # from, to
 
 
 @dataclass
@@ -18,6 +30,11 @@ class Area:
     kind: str
     center: tuple[float, float]
     size: tuple[float, float]
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Area":
+        """An area from JSON, which knows lists but no tuples."""
+        return cls(fields["kind"], tuple(fields["center"]), tuple(fields["size"]))
 
 
 @dataclass
@@ -45,16 +62,85 @@ class Room:
         self.parts.append(build(item))
 
 
-def build(item: Object) -> list[Part]:
-    """The parts of an object, from its category, size, colour, pattern and state."""
-    kind = LARGE.get(item.category) or SMALL.get(item.category) or FIXED[item.category]
-    pattern = {"striped": "stripes", "checked": "checks"}.get(
-        item.attributes.get("pattern", ""), "plain"
-    )
-    paint = (
-        Paint(COLOURS[item.attributes["colour"]], pattern) if "colour" in item.attributes else WOOD
-    )
-    return kind.build(item.size, paint, item.attributes.get("state") == "open")
+class SceneName(NamedTuple):
+    """The name of a made scene, taken apart: "scannet_n00012-flip" is an edited copy ("flip") of
+    ``room`` "scannet_n00012", number 12 of the ``novel`` rooms of ``domain`` "scannet".
+    """
+
+    room: str
+    domain: str
+    number: int
+    novel: bool
+    edit: str
+
+
+def parse_name(name: str) -> SceneName:
+    """The parts of a made scene's name; of any other scene only the name, as ``room``."""
+    found = re.fullmatch(r"(([a-z]+)_(n?)(\d+))(?:-([a-z]+))?", name)
+    if found is None:
+        return SceneName(name, "", 0, False, "")
+    room, domain, novel, number, edit = found.groups()
+    return SceneName(room, domain, int(number), bool(novel), edit or "")
+
+
+def empty_room(seed: int, areas: list[Area], rng: np.random.Generator) -> Room:
+    """Floor, ceiling and outer walls around the areas, in random colours."""
+    width = sum(a.size[0] for a in areas) + WALL * (len(areas) - 1)
+    size = (width, areas[0].size[1], HEIGHT)
+    light, wooden = np.array([0.80, 0.78, 0.73]), np.array([0.52, 0.42, 0.32])
+    walls = light + rng.uniform(-0.08, 0.08, 3)
+    floor = wooden * rng.uniform(0.75, 1.2) + rng.uniform(-0.05, 0.05, 3)
+    pattern = str(rng.choice(["wood", "tiles", "carpet"]))
+    room = Room(seed, size, areas, tuple(walls.tolist()), tuple(floor.tolist()), pattern)
+    x, y, sides = width / 2, size[1] / 2, Paint(room.wall_colour)
+    over_x, over_y, upright = (-x - WALL, x + WALL), (-y - WALL, y + WALL), (0.0, HEIGHT)
+    room.walls = [
+        slab(over_x, over_y, (-WALL, 0.0), Paint(room.floor_colour, pattern)),
+        slab(over_x, over_y, (HEIGHT, HEIGHT + WALL), Paint((0.93, 0.93, 0.92))),
+        slab((-x - WALL, -x), over_y, upright, sides),
+        slab((x, x + WALL), over_y, upright, sides),
+        slab((-x, x), (-y - WALL, -y), upright, sides),
+        slab((-x, x), (y, y + WALL), upright, sides),
+    ]
+    return room
+
+
+def slab(x: Span, y: Span, z: Span, paint: Paint) -> Part:
+    """A box between two values on each axis."""
+    (x0, x1), (y0, y1), (z0, z1) = x, y, z
+    middle = ((x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
+    return Part(middle, (x1 - x0, y1 - y0, z1 - z0), paint)
+
+
+def rotate(xy: np.ndarray, yaw: float) -> np.ndarray:
+    """Points (...,2) turned about the origin by ``yaw`` radians, counted to the left."""
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    return xy @ np.array([[cos, sin], [-sin, cos]])
+
+
+def top(item: Object) -> float:
+    return item.center[2] + item.size[2] / 2
+
+
+def bottom(item: Object) -> float:
+    return item.center[2] - item.size[2] / 2
+
+
+def corners(item: Object, margin: float = 0.0) -> np.ndarray:
+    """The footprint's four corners (4,2), ``margin`` metres farther out along both sides."""
+    half = np.array(item.size[:2]) / 2 + margin
+    return np.array(item.center[:2]) + rotate(CORNERS * half, item.yaw)
+
+
+def within(area: Area, points: np.ndarray | tuple) -> bool:
+    """Whether points (...,2) of the floor all lie in the area."""
+    return bool((np.abs(points - np.array(area.center)) <= np.array(area.size) / 2 + 1e-6).all())
+
+
+def to_footprint(points: np.ndarray, item: Object) -> np.ndarray:
+    """Metres from points (...,2) to an object's footprint; 0 inside."""
+    local = np.abs(rotate(points - np.array(item.center[:2]), -item.yaw))
+    return np.hypot(*np.moveaxis((local - np.array(item.size[:2]) / 2).clip(0), -1, 0))
 
 
 def free_floor(
@@ -68,47 +154,16 @@ def free_floor(
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     free = (np.abs(points - area.center) < np.array(area.size) / 2 - clearance).all(-1)
     for item in objects:
-        if item.center[2] - item.size[2] / 2 < 1.0 and item.category not in FIXED:
+        if bottom(item) < 1.0 and item.category not in FIXED:
             free &= to_footprint(points, item) > clearance
     return points, free
 
 
-def to_footprint(points: np.ndarray, item: Object) -> np.ndarray:
-    """Metres from points (...,2) to an object's footprint; 0 inside."""
-    local = (
-        np.abs(rotate(points - np.array(item.center[:2]), -item.yaw)) - np.array(item.size[:2]) / 2
-    )
-    return np.hypot(*np.moveaxis(local.clip(0), -1, 0))
-
-
-def rotate(xy: np.ndarray, yaw: float) -> np.ndarray:
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    return xy @ np.array([[cos, sin], [-sin, cos]])
-
-
-def top(item: Object) -> float:
-    return item.center[2] + item.size[2] / 2
-
-
-def turned_extent(item: Object, yaw: float) -> np.ndarray:
-    """Width and depth of the axis-parallel box around the turned footprint."""
-    cos, sin = abs(math.cos(yaw)), abs(math.sin(yaw))
-    return np.array([[cos, sin], [sin, cos]]) @ item.size[:2]
-
-
-def within(area: Area, item: Object) -> bool:
-    """Whether the object's middle lies in the area."""
-    return bool(
-        (np.abs(np.array(item.center[:2]) - area.center) <= np.array(area.size) / 2 + 1e-6).all()
-    )
-
-
-def corners(item: Object, margin: float = 0.0) -> np.ndarray:
-    """The footprint's four corners (4,2)."""
-    half = np.array(item.size[:2]) / 2 + margin
-    return np.array(item.center[:2]) + rotate(
-        np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half, item.yaw
-    )
+def off_centre(item: Object, area: Area) -> float:
+    """How far an object's middle is from that of an area, as a part of the area's size: 0 in the
+    middle, 0.5 at a wall.
+    """
+    return float((np.abs(np.array(item.center[:2]) - area.center) / np.array(area.size)).max())
 
 
 def collide(a: Object, b: Object, margin: float) -> bool:
@@ -121,47 +176,18 @@ def collide(a: Object, b: Object, margin: float) -> bool:
     if abs(a.center[2] - b.center[2]) > (a.size[2] + b.size[2]) / 2 - slack:
         return False
     reach = (math.hypot(*a.size[:2]) + math.hypot(*b.size[:2])) / 2 + margin
-    if math.hypot(a.center[0] - b.center[0], a.center[1] - b.center[1]) > reach:
-        return False
-    return overlap(a, b, margin)
-
-
-def overlap(a: Object, b: Object, margin: float) -> bool:
-    """Whether two turned footprints come closer than ``margin`` (separating axis test)."""
-    first, second = corners(a, margin / 2), corners(b, margin / 2)
-    for yaw in (a.yaw, a.yaw + math.pi / 2, b.yaw, b.yaw + math.pi / 2):
-        axis = np.array([math.cos(yaw), math.sin(yaw)])
-        p, q = first @ axis, second @ axis
-        if p.max() < q.min() or q.max() < p.min():
-            return False
-    return True
+    if math.dist(a.center[:2], b.center[:2]) > reach:
+        return False  # most pairs are that far apart, which is soon seen
+    one, other = (shapely.Polygon(corners(item, margin / 2)) for item in (a, b))
+    return one.intersects(other)
 
 
 def gaps(objects: list[Object]) -> np.ndarray:
     """Metres (n,n) between the closest points of every two upright boxes; 0 where they touch or
     intersect.
-
-    Sideways, two rectangles that do not overlap are closest at a corner of one of them.
     """
-    center = np.array([o.center for o in objects])
-    half = np.array([o.size for o in objects]) / 2
-    cos, sin = (f(np.array([o.yaw for o in objects])) for f in (np.cos, np.sin))
-    axes = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], 1)  # (n, 2 axes, xy)
-    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    corner = center[:, None, :2] + np.einsum(
-        "nka,nax->nkx", signs * half[:, None, :2], axes
-    )  # (n, 4, xy)
-    local = np.einsum(
-        "max,mnkx->mnka", axes, corner[None] - center[:, None, None, :2]
-    )  # corners of n as seen by m
-    beyond = np.linalg.norm((np.abs(local) - half[:, None, None, :2]).clip(0), axis=-1).min(
-        -1
-    )  # (m, n)
-    separated = ((local.min(2) > half[:, None, :2]) | (local.max(2) < -half[:, None, :2])).any(
-        -1
-    )  # on an axis of m
-    flat = np.where(separated | separated.T, np.minimum(beyond, beyond.T), 0)
-    upright = (
-        np.abs(center[:, None, 2] - center[None, :, 2]) - half[:, None, 2] - half[None, :, 2]
-    ).clip(0)
+    footprints = shapely.polygons([corners(item) for item in objects])
+    flat = shapely.distance(footprints[:, None], footprints)
+    low, high = (np.array([end(item) for item in objects]) for end in (bottom, top))
+    upright = np.maximum(low[:, None] - high, low - high[:, None]).clip(0)
     return np.hypot(flat, upright)

@@ -20,9 +20,9 @@ from leovl_mini.config import get_preset
 from leovl_mini.data.benchmarks import Benchmark, annotation_files
 from leovl_mini.data.examples import SceneSource, save_examples
 from leovl_mini.data.files import atomic_folder, atomic_write, file_sha256, write_json
-from leovl_mini.data.samples import is_bundled
 from leovl_mini.perception.encoders import load_encoder
-from leovl_mini.rooms.dataset import RoomDataset
+from leovl_mini.rooms.dataset import RoomDataset, is_bundled
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError, Object
 from leovl_mini.tokens import representation
 from leovl_mini.tokens.base import SceneInput, SceneTokens
@@ -36,7 +36,7 @@ def open_source(folder: str | Path) -> SceneSource:
     scans with the questions of benchmarks (``data.benchmarks``).
     """
     folder = Path(folder)
-    if any((folder / name).is_file() for name in ("rooms.json", "corpus.json", "SHA256SUMS")):
+    if any((folder / name).is_file() for name in ("rooms.json", "corpus.json")):
         return RoomDataset(folder)
     if annotation_files(folder):
         return Benchmark(folder)
@@ -198,9 +198,9 @@ def export_sample(
                 e for e in rooms.examples(split) if e.scene in cache and not is_bundled(e.scene)
             ]
             names = {e.scene for e in examples}
-            names = sorted(names, key=lambda n: (int(n.split("_")[-1]), n))[:count]
+            names = sorted(names, key=lambda n: (parse_name(n).number, n))[:count]
             inputs += [cache.scene(name) for name in names]
-            areas |= {name: [asdict(a) for a in rooms.areas(name)] for name in names}
+            areas |= {name: [asdict(a) for a in rooms.graph(name).areas] for name in names}
             save_examples([e for e in examples if e.scene in names], partial / f"{split}.jsonl")
         file = partial / "features-0000.safetensors"
         made = {

@@ -20,7 +20,7 @@ from leovl_mini.data.examples import Example
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.prompts import Turn, encode
 from leovl_mini.model.symbols import Symbols, Vocabulary, tokens_as_symbols
-from leovl_mini.rooms.lists import short_form_questions
+from leovl_mini.rooms.texts.lists import short_form_questions
 from leovl_mini.tokens.base import SceneInput, SceneTokens
 from leovl_mini.train.augment import augment, short_phrasing, turned_example, turned_object
 

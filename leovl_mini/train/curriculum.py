@@ -17,12 +17,10 @@ from torch.utils.data import Dataset
 
 from leovl_mini.config import SymbolicConfig, TuneConfig, get_preset
 from leovl_mini.data.examples import Example, SceneSource
-from leovl_mini.data.samples import is_bundled
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.lora import add_lora
 from leovl_mini.model.symbols import Symbols, Vocabulary, simulate_grid, tokens_as_symbols
-from leovl_mini.rooms.dataset import RoomDataset
-from leovl_mini.rooms.symbolic import SymbolicRooms
+from leovl_mini.rooms.dataset import RoomDataset, is_bundled
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneTokens
 from leovl_mini.tokens.cache import FeatureCache, check_features_match, open_source
@@ -105,7 +103,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
     where there is one.
     """
     torch.manual_seed(config.seed)
-    rooms = SymbolicRooms(config.rooms)
+    rooms = RoomDataset(config.rooms)
     model = LeoVL("nano", seed=config.seed).to(device())
     if config.start:
         start_from(model, config.start)
@@ -117,7 +115,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
         )
     dataset = SymbolicQADataset(
         model,
-        rooms.objects.__getitem__,
+        rooms.symbolic_objects,
         examples,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -132,7 +130,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
 
     def simulated(name: str) -> Symbols:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        return tokens_as_symbols(simulate_grid(rooms.objects[name], rng), vocabulary)
+        return tokens_as_symbols(simulate_grid(rooms.objects(name), rng), vocabulary)
 
     log = RunLog(config.out, made_by("train symbolic", config), scorer(questions, simulated))
     stage = replace(SYMBOLIC, steps=config.steps)

@@ -19,10 +19,10 @@ import numpy as np
 from leovl_mini.data.examples import Example, dumps
 from leovl_mini.data.files import atomic_write
 from leovl_mini.evaluate.answers import score_answer
-from leovl_mini.rooms import balance as quality
 from leovl_mini.rooms.dataset import RoomDataset
-from leovl_mini.rooms.edits import asked_elsewhere, named
+from leovl_mini.rooms.edits import asked_elsewhere
 from leovl_mini.rooms.facts import SceneGraph, visible_graph
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError
 
 REASONS = ("own generation", "same kind")  # where the wrong answer comes from
@@ -103,7 +103,7 @@ def refuted(graph: SceneGraph, example: Example) -> bool:
     # Of two things to choose from the one that is left may be thought right, so the chosen one must
     # be missing.
     names = [answer] if example.kind in CHOICES else example.derivation["slots"].values()
-    return any(not named(graph, name) for name in names)
+    return any(not graph.has(name) for name in names)
 
 
 # -- wrong answers and wrong scenes ----------------------------------------------------------------
@@ -148,7 +148,7 @@ def scene_negatives(
     about are missing. "presupposition": the first in which the question makes sense, with another
     answer. "edit": the scene of ``edited``, which asks the same after one change to the room.
     """
-    own = example.scene.split("-")[0]
+    own = parse_name(example.scene).room
     order = [rooms[i] for i in rng.permutation(len(rooms)) if rooms[i] != own]
     answer, found = example.answers[0], {}
     found["random"] = next((name for name in order if refuted(graph(name), example)), None)
@@ -179,7 +179,7 @@ def make_pairs(
     questions = [
         e
         for e in examples
-        if e.task == "qa" and e.scene in scenes and domain in ("", quality.domain(e))
+        if e.task == "qa" and e.scene in scenes and domain in ("", parse_name(e.scene).domain)
     ]
     answers: dict[str, Counter] = defaultdict(Counter)
     rooms: dict[str, dict[str, None]] = defaultdict(dict)
@@ -188,8 +188,8 @@ def make_pairs(
     }
     for example in questions:
         answers[example.kind][example.answers[0]] += 1
-        if "-" not in example.scene:  # edited copies of a room are no other rooms
-            rooms[quality.domain(example)][example.scene] = None
+        if not parse_name(example.scene).edit:  # edited copies of a room are no other rooms
+            rooms[parse_name(example.scene).domain][example.scene] = None
     pairs = []
     for i, example in enumerate(questions):
         rng = np.random.default_rng((seed, i))
@@ -198,7 +198,7 @@ def make_pairs(
         role = example.derivation.get("role")
         edited = roles.get((example.derivation.get("pair"), "base" if role == "flip" else "flip"))
         if wrong:
-            others = list(rooms[quality.domain(example)])
+            others = list(rooms[parse_name(example.scene).domain])
             found = scene_negatives(example, others, graph, edited, rng)
             pairs += [Pair(example, *wrong, name, type) for type, name in found.items()]
     return pairs
@@ -206,4 +206,4 @@ def make_pairs(
 
 def visible_graphs(rooms: RoomDataset) -> Callable[[str], SceneGraph]:
     """What the frames of made rooms show, by name; each is looked at once."""
-    return functools.cache(lambda name: visible_graph(rooms.scene(name), rooms.areas(name)))
+    return functools.cache(lambda name: visible_graph(rooms.scene(name), rooms.graph(name).areas))

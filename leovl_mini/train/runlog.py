@@ -18,6 +18,7 @@ from leovl_mini.data.files import hardware, write_json
 from leovl_mini.evaluate.run import predict, summarise
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import Symbols
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneTokens
 from leovl_mini.train.batches import to_device
@@ -111,5 +112,5 @@ def eval_subset(examples: Iterable[Example], scenes: int) -> list[Example]:
     """The short questions about so many scenes, of all domains."""
     questions = [e for e in examples if e.task == "qa"]
     names = {e.scene for e in questions}
-    names = sorted(names, key=lambda name: (int(name.split("_")[1].split("-")[0]), name))[:scenes]
+    names = sorted(names, key=lambda name: (parse_name(name).number, name))[:scenes]
     return [e for e in questions if e.scene in names]

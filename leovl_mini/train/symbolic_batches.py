@@ -19,7 +19,12 @@ from leovl_mini.model.symbols import (
     simulate_grid,
     tokens_as_symbols,
 )
-from leovl_mini.rooms.lists import EVERYTHING, counting_questions, object_list, short_form_questions
+from leovl_mini.rooms.texts.lists import (
+    EVERYTHING,
+    counting_questions,
+    object_list,
+    short_form_questions,
+)
 from leovl_mini.scans.scene import RELATIONS, Object
 from leovl_mini.train.augment import turned_object
 from leovl_mini.train.batches import LEAST_TEXT, Batch, Questions, scenes_of_step

@@ -3,61 +3,38 @@ proposal fits.
 
 A proposal gives the middle of the footprint (2,), the height of the bottom, the yaw, and what the
 object lies on, under or inside.
+
+Explained in notebook 01 (rgbd_and_cameras).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import numpy as np
 from scipy import ndimage
 
-from leovl_mini.rooms.furniture import DRAWERS, FIXED, LARGE, OPENABLE, SMALL, shelf
-from leovl_mini.rooms.room import (
-    Area,
-    Room,
-    collide,
-    corners,
-    free_floor,
-    rotate,
-    top,
-    turned_extent,
-    within,
-)
-from leovl_mini.rooms.small import BASKET_FLOOR
+from leovl_mini.rooms.furniture import FIXED, LARGE, OPENABLE, STACKABLE
+from leovl_mini.rooms.furniture.small import BASKET_FLOOR
+from leovl_mini.rooms.furniture.storage import DRAWERS, shelf
+from leovl_mini.rooms.room import Area, Room, collide, corners, free_floor, rotate, top, within
 from leovl_mini.scans.scene import Object
-
-FLAT_TOPS = (
-    "table",
-    "desk",
-    "cabinet",
-    "nightstand",
-    "tv stand",
-    "stool",
-    "fridge",
-    "stove",
-)  # with the top at the box's top
-
-
-STACKABLE = ("parcel", "book", "radio")
-
-
-MOVABLE = (
-    "chair",
-    "armchair",
-    "stool",
-    "lamp",
-    "plant",
-    *SMALL,
-)  # what may have moved when a room is scanned again
-
 
 APART = 0.12  # metres between two large objects
 
 
 Place = tuple[np.ndarray, float, float, dict[str, str]]
-
-
 Proposal = Callable[[Room, Area, Object, np.random.Generator], Place | None]
+
+
+def present(room: Room, area: Area, categories: Container[str]) -> list[Object]:
+    """The objects of these categories whose middle is in the area."""
+    return [o for o in room.objects if o.category in categories and within(area, o.center[:2])]
+
+
+def turned_extent(item: Object, yaw: float) -> np.ndarray:
+    """Width and depth of the axis-parallel box around the turned footprint."""
+    cos, sin = abs(math.cos(yaw)), abs(math.sin(yaw))
+    return np.array([[cos, sin], [sin, cos]]) @ item.size[:2]
 
 
 def on_wall(bottom: float) -> Proposal:
@@ -65,9 +42,8 @@ def on_wall(bottom: float) -> Proposal:
 
     def proposal(room, area, item, rng):
         xy, _, yaw, _ = at_wall(room, area, item, rng, gap=0.0)
-        outer = (
-            np.abs(xy) > np.array(room.size[:2]) / 2 - item.size[1]
-        )  # not in the partition between two areas
+        # not in the partition between two areas
+        outer = np.abs(xy) > np.array(room.size[:2]) / 2 - item.size[1]
         return (xy, bottom, yaw, {}) if outer.any() else None
 
     return proposal
@@ -79,22 +55,14 @@ def at_wall(room, area, item, rng, gap=0.03) -> Place:
     across, along = area.size if turn % 2 == 0 else area.size[::-1]
     x = rng.uniform(-1, 1) * max(across - item.size[0], 0) / 2
     yaw = turn * math.pi / 2
-    return (
-        np.array(area.center) + rotate(np.array([x, -along / 2 + item.size[1] / 2 + gap]), yaw),
-        0.0,
-        yaw,
-        {},
-    )
+    back = rotate(np.array([x, -along / 2 + item.size[1] / 2 + gap]), yaw)
+    return np.array(area.center) + back, 0.0, yaw, {}
 
 
 def freely(room, area, item, rng) -> Place:
     """Anywhere, turned at will."""
-    return (
-        np.array(area.center) + rng.uniform(-0.5, 0.5, 2) * area.size,
-        0.0,
-        float(rng.uniform(-math.pi, math.pi)),
-        {},
-    )
+    xy = np.array(area.center) + rng.uniform(-0.5, 0.5, 2) * area.size
+    return xy, 0.0, float(rng.uniform(-math.pi, math.pi)), {}
 
 
 def near_wall(room, area, item, rng) -> Place:
@@ -104,7 +72,7 @@ def near_wall(room, area, item, rng) -> Place:
 
 def next_to_bed(room, area, item, rng) -> Place | None:
     """At the head of a bed, to its left or right."""
-    beds = [o for o in room.objects if o.category == "bed" and within(area, o)]
+    beds = present(room, area, ("bed",))
     if not beds:
         return None
     side = rng.choice((-1, 1)) * (beds[0].size[0] / 2 + item.size[0] / 2 + APART + 0.03)
@@ -114,7 +82,7 @@ def next_to_bed(room, area, item, rng) -> Place | None:
 
 def at_table(room, area, item, rng) -> Place | None:
     """Facing a table's long side or a desk's front, pulled out a little."""
-    hosts = [o for o in room.objects if o.category in ("table", "desk") and within(area, o)]
+    hosts = present(room, area, ("table", "desk"))
     if not hosts:
         return None
     host = hosts[rng.integers(len(hosts))]
@@ -126,17 +94,12 @@ def at_table(room, area, item, rng) -> Place | None:
 
 
 def on_top(*categories: str, exactly: int | None = None) -> Proposal:
-    """On the flat top of one of these categories, or of exactly this object (then in its middle)."""
+    """On the flat top of one of these categories, or in the middle of exactly this object."""
 
     def proposal(room, area, item, rng):
-        hosts = [
-            o
-            for o in room.objects
-            if o.category in categories and within(area, o) and exactly in (None, o.id)
-        ]
-        if not hosts or (
-            exactly is None and not np.any([min(h.size[:2]) > min(item.size[:2]) for h in hosts])
-        ):
+        hosts = [h for h in present(room, area, categories) if exactly in (None, h.id)]
+        wide = [h for h in hosts if min(h.size[:2]) > min(item.size[:2])]
+        if not (wide if exactly is None else hosts):
             return None
         host = hosts[rng.integers(len(hosts))]
         yaw = host.yaw + float(rng.uniform(-0.5, 0.5) if item.category in STACKABLE else 0.0)
@@ -153,11 +116,8 @@ def on_top(*categories: str, exactly: int | None = None) -> Proposal:
 
 def underneath(room, area, item, rng) -> Place | None:
     """On the floor under a table or desk, clear of its legs."""
-    hosts = [
-        o
-        for o in room.objects
-        if o.category in ("table", "desk") and within(area, o) and o.size[2] - 0.1 > item.size[2]
-    ]
+    tables = present(room, area, ("table", "desk"))
+    hosts = [h for h in tables if h.size[2] - 0.1 > item.size[2]]
     if not hosts:
         return None
     host = hosts[rng.integers(len(hosts))]
@@ -172,11 +132,7 @@ def underneath(room, area, item, rng) -> Place | None:
 
 def inside_of(room, area, item, rng) -> Place | None:
     """In the empty compartment of a bookshelf, or in a basket."""
-    hosts = [
-        o
-        for o in room.objects
-        if o.category in ("bookshelf", "basket") and within(area, o) and o.id != item.id
-    ]
+    hosts = [h for h in present(room, area, ("bookshelf", "basket")) if h.id != item.id]
     if not hosts:
         return None
     host = hosts[rng.integers(len(hosts))]
@@ -193,7 +149,7 @@ def inside_of(room, area, item, rng) -> Place | None:
 
 def beside(room, area, item, rng) -> Place | None:
     """On the floor, a hand's breadth from a large object."""
-    hosts = [o for o in room.objects if o.category in LARGE and within(area, o)]
+    hosts = present(room, area, LARGE)
     if not hosts:
         return None
     host = hosts[rng.integers(len(hosts))]
@@ -201,26 +157,17 @@ def beside(room, area, item, rng) -> Place | None:
     axis, sign = int(rng.integers(2)), rng.choice((-1, 1))
     local = rng.uniform(-0.5, 0.5, 2) * host.size[:2]
     local[axis] = sign * (host.size[axis] / 2 + max(item.size[:2]) / 2 + away)
-    return (
-        np.array(host.center[:2]) + rotate(local, host.yaw),
-        0.0,
-        float(rng.uniform(-math.pi, math.pi)),
-        {},
-    )
+    xy = np.array(host.center[:2]) + rotate(local, host.yaw)
+    return xy, 0.0, float(rng.uniform(-math.pi, math.pi)), {}
 
 
 def place(
-    room: Room,
-    area: Area,
-    item: Object,
-    proposal: Proposal,
-    rng: np.random.Generator,
-    tries: int = 40,
+    room: Room, area: Area, item: Object, proposal: Proposal, rng: np.random.Generator
 ) -> bool:
-    """Put the object at the first proposal that fits and add it to the room; a crowded room may do
-    without it.
+    """Put the object at the first of 40 proposals that fits and add it to the room; a crowded room
+    may do without it.
     """
-    for _ in range(tries):
+    for _ in range(40):
         found = proposal(room, area, item, rng)
         if found is None:
             continue
@@ -239,10 +186,7 @@ def fits(room: Room, area: Area, item: Object, relation: dict[str, str]) -> bool
     """
     host = next(iter(relation.values()), None)
     margin = APART if item.category in LARGE else 0.03
-    if (
-        not within(area, item)
-        or not (np.abs(corners(item) - area.center) <= np.array(area.size) / 2 + 1e-6).all()
-    ):
+    if not within(area, corners(item)):
         return False
     others = [o for o in room.objects if str(o.id) != host and o.id != item.id]
     if any(collide(item, o, margin) for o in others):

@@ -1,8 +1,9 @@
-"""What furniture is made of: paints, and parts that are boxes or turned shapes."""
+"""What furniture is made of: paints, and parts that are boxes or turned shapes.
 
-from collections.abc import Callable
+Explained in notebook 01 (rgbd_and_cameras).
+"""
+
 from dataclasses import dataclass
-from typing import NamedTuple
 
 Size = tuple[float, float, float]  # width (x), depth (y), height (z) in metres
 
@@ -29,20 +30,16 @@ class Paint:
     pattern: str = "plain"
 
 
-WOOD, METAL, PAPER = (
-    Paint((0.55, 0.36, 0.20), "wood"),
-    Paint((0.58, 0.59, 0.61)),
-    Paint((0.88, 0.86, 0.80)),
-)
-
-
-LEAF, SOIL, DARK = Paint((0.16, 0.42, 0.15)), Paint((0.25, 0.17, 0.12)), Paint((0.05, 0.05, 0.06))
-
-
-WHITE, TAPE = Paint((0.88, 0.88, 0.87)), Paint((0.80, 0.68, 0.45))
-
-
-GLASS, SCREEN = Paint((0.62, 0.80, 0.93)), Paint((0.07, 0.08, 0.11))
+WOOD = Paint((0.55, 0.36, 0.20), "wood")
+METAL = Paint((0.58, 0.59, 0.61))
+PAPER = Paint((0.88, 0.86, 0.80))
+LEAF = Paint((0.16, 0.42, 0.15))
+SOIL = Paint((0.25, 0.17, 0.12))
+DARK = Paint((0.05, 0.05, 0.06))
+WHITE = Paint((0.88, 0.88, 0.87))
+TAPE = Paint((0.80, 0.68, 0.45))
+GLASS = Paint((0.62, 0.80, 0.93))
+SCREEN = Paint((0.07, 0.08, 0.11))
 
 
 @dataclass
@@ -57,14 +54,6 @@ class Part:
     size: Size
     paint: Paint
     shape: str = "box"
-
-
-class Kind(NamedTuple):
-    """How to build a category: ``build(size, paint, open)``, and between which sizes."""
-
-    build: Callable[..., list[Part]]
-    smallest: Size
-    largest: Size
 
 
 def box(x, y, z, width, depth, height, paint, shape="box") -> Part:

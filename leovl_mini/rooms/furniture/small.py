@@ -1,8 +1,9 @@
-"""Small things, and what is fixed on walls. Placed and sized as the large furniture in
-furniture.py.
+"""Small things, and what is fixed on walls; placed and sized as described in large.py.
+
+Explained in notebook 01 (rgbd_and_cameras).
 """
 
-from leovl_mini.rooms.parts import (
+from leovl_mini.rooms.furniture.parts import (
     DARK,
     GLASS,
     LEAF,
@@ -12,7 +13,6 @@ from leovl_mini.rooms.parts import (
     TAPE,
     WHITE,
     WOOD,
-    Kind,
     Paint,
     box,
     tone,
@@ -168,25 +168,3 @@ def window(size, paint, open=False):
         *rails,
         box(0, -0.01, 0.03, w - 0.05, 0.02, h - 0.04, GLASS),
     ]
-
-
-SMALL = {
-    "mug": Kind(mug, (0.13, 0.11, 0.12), (0.16, 0.13, 0.16)),
-    "parcel": Kind(parcel, (0.28, 0.24, 0.16), (0.4, 0.34, 0.30)),
-    "vase": Kind(vase, (0.16, 0.16, 0.30), (0.2, 0.2, 0.42)),
-    "book": Kind(book, (0.26, 0.20, 0.05), (0.30, 0.22, 0.07)),
-    "bottle": Kind(bottle, (0.09, 0.09, 0.28), (0.11, 0.11, 0.36)),
-    "bowl": Kind(bowl, (0.26, 0.26, 0.11), (0.30, 0.30, 0.14)),
-    "ball": Kind(ball, (0.22, 0.22, 0.22), (0.26, 0.26, 0.26)),
-    "basket": Kind(basket, (0.42, 0.36, 0.26), (0.5, 0.42, 0.34)),
-    "laptop": Kind(laptop, (0.34, 0.25, 0.22), (0.40, 0.28, 0.26)),
-    "radio": Kind(radio, (0.32, 0.14, 0.17), (0.38, 0.17, 0.21)),
-    "backpack": Kind(backpack, (0.34, 0.24, 0.42), (0.38, 0.28, 0.48)),
-    "television": Kind(television, (0.9, 0.16, 0.56), (1.1, 0.20, 0.68)),
-}
-
-
-FIXED = {
-    "door": Kind(door, (0.88, 0.06, 2.0), (0.95, 0.06, 2.1)),
-    "window": Kind(window, (1.0, 0.06, 1.0), (1.6, 0.06, 1.2)),
-}
