@@ -115,7 +115,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
         )
     dataset = SymbolicQADataset(
         model,
-        rooms.symbolic_objects,
+        rooms.objects,
         examples,
         batch_size=config.batch_size,
         seed=config.seed,
