@@ -44,29 +44,29 @@ def export_samples(folder: Path) -> None:
 
 
 def export(
-    scene: Scene, folder: str | Path, format: str = "plain", extras: dict | None = None
+    scene: Scene, folder: str | Path, file_format: str = "poses_txt", extras: dict | None = None
 ) -> None:
     """Write the frames of a z-up scene; depth becomes whole millimetres. ``folder`` must be new; it
     is written whole or not at all.
 
-    ``format`` is one of ``FORMATS``. Only "plain" holds instance masks, objects and frame
+    ``file_format`` is one of ``FORMATS``. Only "poses_txt" holds instance masks, objects and frame
     names, and ``extras``: further entries of its ``scene.json`` (JSON values; an entry named as one
-    of the usual ones takes its place). The other formats hold RGB, depth, poses and cameras. Raises
+    of the usual ones takes its place). The others hold RGB, depth, poses and cameras. Raises
     ``ValueError`` for what a format cannot hold, ``FileExistsError`` for a used folder.
     """
-    if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
-    if extras and format != "plain":
-        raise ValueError(f"the file format {format} has no scene.json to hold extras; use 'plain'")
+    if file_format not in FORMATS:
+        raise ValueError(f"the format must be one of {', '.join(FORMATS)}, not {file_format!r}")
+    if extras and file_format != "poses_txt":
+        raise ValueError(f"{file_format} has no scene.json to hold extras; use 'poses_txt'")
     with atomic_folder(Path(folder)) as partial:
         if extras:
-            plain(scene, partial, extras)
+            poses_txt(scene, partial, extras)
         else:
-            FORMATS[format](scene, partial)
+            FORMATS[file_format](scene, partial)
 
 
-def plain(scene: Scene, folder: Path, extras: dict | None = None) -> None:
-    """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain file format,
+def poses_txt(scene: Scene, folder: Path, extras: dict | None = None) -> None:
+    """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain format,
     one camera for all frames.
     """
     K = one_camera(scene)
@@ -188,7 +188,7 @@ def arkitscenes(scene: Scene, folder: Path) -> None:
 def one_camera(scene: Scene) -> np.ndarray:
     """The camera matrix (3,3) that all frames share."""
     if (scene.intrinsics != scene.intrinsics[0]).any():
-        raise ValueError("this file format holds one camera matrix for all frames")
+        raise ValueError("this format holds one camera matrix for all frames")
     return scene.intrinsics[0].numpy()
 
 
@@ -224,7 +224,7 @@ def save_jpg(pixels: np.ndarray, path: Path) -> None:
 
 
 FORMATS = {
-    "plain": plain,
+    "poses_txt": poses_txt,
     "scannet": scannet,
     "rscan": rscan,
     "multiscan": multiscan,
