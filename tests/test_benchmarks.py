@@ -425,7 +425,7 @@ def test_what_is_no_source_is_refused_in_one_sentence(benchmark, tmp_path):
         open_source(benchmark).examples("test")
     with pytest.raises(InputError, match="holds neither made rooms nor"):
         open_source(benchmark / "scans")
-    (benchmark / "scans" / "SHA256SUMS").write_text("")
+    (benchmark / "scans" / "rooms.json").write_text("{}")
     assert isinstance(open_source(benchmark / "scans"), RoomDataset)
 
 
