@@ -58,7 +58,10 @@ def main() -> None:
     module, function = COMMANDS[name][1].split(":")
     start = time.perf_counter()
     try:
-        report(getattr(import_module(module), function)(config))
+        result = getattr(import_module(module), function)(config)
+        if result == {}:  # one of several processes of a run, and not the one that speaks
+            return
+        report(result)
         out = getattr(config, "out", None)
         if out and out.exists():
             minutes = (time.perf_counter() - start) / 60
