@@ -38,8 +38,9 @@ course: setup
 lab: setup
 	$(BIN)/jupyter lab notebooks
 
+# One thread for each of two processes: two threads of one process stall each other on a busy machine.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 refresh: setup
 	$(BIN)/leovl-mini course --refresh

@@ -68,7 +68,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
-    """Made rooms for all tests of training, with everything that is made of them: see tiny_rooms."""
+    """Made rooms for all tests of training, with everything made of them: see tiny_rooms."""
     from tiny_rooms import make_everything
 
     return make_everything(tmp_path_factory.mktemp("made"))

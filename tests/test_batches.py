@@ -25,7 +25,7 @@ from torch.testing import assert_close
 from leovl_mini.data.examples import TASKS, Example
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.model.symbols import simulate_grid
-from leovl_mini.rooms.furniture import COLOURS, FIXED, LARGE, SMALL
+from leovl_mini.rooms.furniture import CATEGORIES, COLOURS
 from leovl_mini.rooms.texts.lists import LISTS
 from leovl_mini.rooms.texts.phrases import plural
 from leovl_mini.scans.scene import Object
@@ -42,7 +42,6 @@ from leovl_mini.train.batches import to_device
 from leovl_mini.train.symbolic_batches import with_supports
 
 BOTH = pytest.mark.parametrize("dataset", [scenes_with_questions, symbolic_scenes])
-CATEGORIES = (*LARGE, *SMALL, *FIXED)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def rooms() -> SceneSource:
 def test_the_cache_holds_what_perception_gives(rooms, tmp_path, tokens):
     make_features(tmp_path, rooms, tokens=tokens, quiet=True)
     cache = FeatureCache(tmp_path)
-    assert len(cache) == 3 and not cache.damaged()
+    assert cache.names() == rooms.names() and len(cache) == 3 and not cache.damaged()
     module = representation(tokens, voxel_size=0.25, budget=750)
     position = position_embedding(tokens, 32)
     for name in rooms.names():
@@ -48,6 +48,7 @@ def test_the_cache_holds_what_perception_gives(rooms, tmp_path, tokens):
         assert_close(kept.tokens.features, fresh.tokens.features, **near)
         assert torch.equal(kept.tokens.centers, fresh.tokens.centers)
         assert torch.equal(kept.object_ids, fresh.object_ids) and kept.objects == fresh.objects
+        assert kept.kind == tokens
         assert_close(position(kept.tokens), position(fresh.tokens), **near)
 
 

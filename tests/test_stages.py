@@ -236,8 +236,8 @@ def test_a_sample_of_a_cache_is_a_cache(made, tmp_path, command):
     whole, few = FeatureCache(made / "features"), FeatureCache(tmp_path / "few")
     splits = [list(load_examples(tmp_path / "few" / f"{s}.jsonl")) for s in ("train", "val")]
     assert few.damaged() == [] and few.options == whole.options and len(few) == 1
-    assert {e.scene for examples in splits for e in examples} == set(few.file_of)
-    for name in few.file_of:
+    assert {e.scene for examples in splits for e in examples} == set(few.names())
+    for name in few.names():
         assert torch.equal(few.scene(name).tokens.features, whole.scene(name).tokens.features)
         assert few.scene(name).objects == whole.scene(name).objects
 

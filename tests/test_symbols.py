@@ -115,7 +115,7 @@ def test_a_simulated_grid_is_as_dense_as_a_grid():
         several = int((shown == 2).sum())
         return int((shown > 0).sum()), several, each[area < 0.12].mean(), each[area > 0.6].mean()
 
-    scenes = [cache.scene(name) for name in cache.file_of]
+    scenes = [cache.scene(name) for name in cache.names()]
     real = np.mean([counted(scene) for scene in scenes], 0)
     simulated = np.mean([counted(simulate_grid(s.objects, rng)) for s in scenes], 0)
     assert (np.abs(simulated / real - 1) < 0.25).all(), (real, simulated)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from leovl_mini.evaluate.answers import SHORT
 from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.dataset import is_bundled
 from leovl_mini.rooms.facts import SceneGraph
+from leovl_mini.rooms.room import parse_name
 from leovl_mini.scans.load import load_scene
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.base import SceneInput
@@ -47,7 +47,8 @@ def load_eval_data(
 
     examples = [e for e in source.examples(split) if e.scene in features]
     examples = [e for e in examples if not is_bundled(e.scene)]
-    names = set(sorted({e.scene for e in examples}, key=by_number)[:scenes])
+    # By their numbers, so that all domains take turns.
+    names = sorted({e.scene for e in examples}, key=lambda n: (parse_name(n).number, n))[:scenes]
     graph = getattr(source, "graph", None)  # made rooms know what is true in them
     return EvalData(
         [e for e in examples if e.scene in names],
@@ -63,12 +64,6 @@ def train_questions(source: SceneSource) -> list[Example]:
         return [e for e in source.examples("train") if e.task in SHORT]
     except InputError:
         return []
-
-
-def by_number(name: str) -> tuple[int, str]:
-    """Order of scenes in which all domains take turns: by the number in the name."""
-    number = re.search(r"_(\d+)", name)
-    return int(number[1]) if number else 0, name
 
 
 def load_samples() -> EvalData:

@@ -72,7 +72,7 @@ def build_test_pairs(
         for e in rooms.examples(split)
         if e.kind in kinds and e.scene in features
     ]
-    found = make_pairs(questions, graph, features.file_of, domain)
+    found = make_pairs(questions, graph, features, domain)
     return [p for type in TYPES for p in spread([p for p in found if p.type == type], pairs)]
 
 

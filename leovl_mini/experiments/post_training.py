@@ -74,7 +74,7 @@ def compare_methods(config: ComparisonConfig, quiet: bool = False) -> dict:
         questions = [*own, *questions_of(config, rooms, "pairs-train")]
         questions = [e for e in questions if e.kind in kinds and e.scene in features]
         on_policy = on_policy_answers(model, scene_input, questions)
-        save_pairs(make_pairs(questions, graph, features.file_of, config.domain, on_policy), file)
+        save_pairs(make_pairs(questions, graph, features, config.domain, on_policy), file)
     pairs = load_pairs(file)
 
     where = rooms, features

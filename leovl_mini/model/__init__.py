@@ -1,1 +1,4 @@
-"""What does the language model read? Prompts, scene tokens, packing, answers, weights."""
+"""What does the language model read? Prompts, scene tokens, packing, answers, weights.
+
+Explained in notebook 06 (scene to language).
+"""

@@ -111,7 +111,11 @@ def smollm2() -> Language:
     folder = cache_dir() / f"smollm2-135m-instruct-{SMOLLM2[2][:12]}"
     if not is_complete(folder):
         shutil.rmtree(folder, ignore_errors=True)  # a damaged copy
-        unpack_gguf(packaged_file(*SMOLLM2), folder)
+        try:
+            unpack_gguf(packaged_file(*SMOLLM2), folder)
+        except OSError:
+            if not is_complete(folder):  # else another process was faster
+                raise
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return Language(model, tokenizer, pretrained=True)

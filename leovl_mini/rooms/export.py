@@ -44,28 +44,28 @@ def export_samples(folder: Path) -> None:
 
 
 def export(
-    scene: Scene, folder: str | Path, file_format: str = "poses_txt", extras: dict | None = None
+    scene: Scene, folder: str | Path, file_format: str = "plain", extras: dict | None = None
 ) -> None:
     """Write the frames of a z-up scene; depth becomes whole millimetres. ``folder`` must be new; it
     is written whole or not at all.
 
-    ``file_format`` is one of ``FORMATS``. Only "poses_txt" holds instance masks, objects and frame
+    ``file_format`` is one of ``FORMATS``. Only "plain" holds instance masks, objects and frame
     names, and ``extras``: further entries of its ``scene.json`` (JSON values; an entry named as one
     of the usual ones takes its place). The others hold RGB, depth, poses and cameras. Raises
     ``ValueError`` for what a format cannot hold, ``FileExistsError`` for a used folder.
     """
     if file_format not in FORMATS:
         raise ValueError(f"the format must be one of {', '.join(FORMATS)}, not {file_format!r}")
-    if extras and file_format != "poses_txt":
-        raise ValueError(f"{file_format} has no scene.json to hold extras; use 'poses_txt'")
+    if extras and file_format != "plain":
+        raise ValueError(f"{file_format} has no scene.json to hold extras; use 'plain'")
     with atomic_folder(Path(folder)) as partial:
         if extras:
-            poses_txt(scene, partial, extras)
+            plain(scene, partial, extras)
         else:
             FORMATS[file_format](scene, partial)
 
 
-def poses_txt(scene: Scene, folder: Path, extras: dict | None = None) -> None:
+def plain(scene: Scene, folder: Path, extras: dict | None = None) -> None:
     """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain format,
     one camera for all frames.
     """
@@ -224,7 +224,7 @@ def save_jpg(pixels: np.ndarray, path: Path) -> None:
 
 
 FORMATS = {
-    "poses_txt": poses_txt,
+    "plain": plain,
     "scannet": scannet,
     "rscan": rscan,
     "multiscan": multiscan,

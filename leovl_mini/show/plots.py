@@ -144,7 +144,7 @@ def overview(scene: Scene, scene_input: SceneInput) -> Figure:
     columns = min(len(scene), 4 if width > height else 6)
     views = np.linspace(0, len(scene) - 1, columns).round().astype(int)
     rows_height = 3 * (8.6 / columns * height / width + 0.2)  # inches
-    figure = Figure(figsize=(10, rows_height + 4.4), dpi=90, layout="constrained")
+    figure = Figure(figsize=(10, rows_height + 4.4), dpi=80, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08)
     above, below = figure.subfigures(2, 1, height_ratios=[rows_height, 4.4])
 

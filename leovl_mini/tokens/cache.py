@@ -138,6 +138,10 @@ class FeatureCache:
     def __contains__(self, name: str) -> bool:
         return name in self.file_of
 
+    def names(self) -> list[str]:
+        """The scenes that it holds, in the order in which they were perceived."""
+        return list(self.file_of)
+
     def scene(self, name: str) -> SceneInput:
         """A scene's tokens, their object ids, and all objects of the scene."""
         if name not in self.file_of:
