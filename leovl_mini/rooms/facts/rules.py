@@ -28,12 +28,11 @@ BESIDE, AT_WALL, IN_CORNER, IN_MIDDLE, TOO_NEAR = 0.4, 0.35, 0.45, 0.25, 0.7
 
 # Margins, in metres unless said.
 REGION_MARGIN = 0.02  # between two regions of a room (of the middle: a part of the area's size)
-TALLER_MARGIN = 0.1
+TALLER_MARGIN = 0.1 - 1e-9  # heights are whole centimetres: exactly 10 cm are enough
 NEARER_MARGIN, NEARER_FACTOR = 0.3, 1.3  # the farther one, by that much and that many times
 NEAREST_MARGIN, BESIDE_MARGIN = 0.05, 0.25  # the second nearest large object, when one is named
 SECTOR_MARGIN = 15  # degrees to the border of two directions
 DISTANCE_LEAST, ROUNDING_MARGIN, CELL_MARGIN = 0.3, 0.005, 0.05
-TOUCH = 1e-9  # limits include their border
 
 Verdict = tuple[str, float] | None  # an answer, and by how much it is right; None if unclear
 
@@ -73,14 +72,18 @@ class Statement(NamedTuple):
     margin: float = 0.0
 
     def holds(self, graph: SceneGraph, *objects: Object) -> bool:
-        return bool(self.amount(graph, *objects) > 0)
+        return bool(self.amount(graph, *objects) >= 0)
 
     def is_clear(self, graph: SceneGraph, *objects: Object) -> bool:
-        return bool(self.amount(graph, *objects) >= self.margin - TOUCH)
+        return bool(self.amount(graph, *objects) >= self.margin)
 
 
 def supported(relation: str) -> Statement:
     return Statement(lambda graph, a, b: 1.0 if graph.host(a) == (relation, b) else -1.0)
+
+
+def close(graph: SceneGraph, a: Object, b: Object) -> float:
+    return BESIDE - graph.gap(a, b)
 
 
 def beside(graph: SceneGraph, a: Object, b: Object) -> float:
@@ -88,22 +91,21 @@ def beside(graph: SceneGraph, a: Object, b: Object) -> float:
     return close(graph, a, b) if stands and b.category in LARGE else -1.0
 
 
-def close(graph: SceneGraph, a: Object, b: Object) -> float:
-    return BESIDE - graph.gap(a, b) + TOUCH
+def more(difference: float) -> float:
+    """Of two equal ones neither is taller or nearer."""
+    return difference if difference > 0 else -1.0
 
 
 STATEMENTS = {
     **{relation: supported(relation) for relation in RELATIONS},
     "close": Statement(close),
     "beside": Statement(beside),
-    "wall": Statement(lambda g, o: AT_WALL - g.to_walls(o).min() + TOUCH, REGION_MARGIN),
-    "corner": Statement(lambda g, o: IN_CORNER - g.to_walls(o).max() + TOUCH, REGION_MARGIN),
-    "middle": Statement(
-        lambda g, o: IN_MIDDLE - off_centre(o, g.area_of(o)) + TOUCH, REGION_MARGIN
-    ),
-    "taller": Statement(lambda graph, a, b: a.size[2] - b.size[2], TALLER_MARGIN),
-    "nearer": Statement(lambda g, anchor, a, b: g.gap(anchor, b) - g.gap(anchor, a), NEARER_MARGIN),
-    "nothing on": Statement(lambda graph, item: -len(graph.held(item, "on")) + TOUCH),
+    "wall": Statement(lambda g, o: round(AT_WALL - g.to_walls(o).min(), 3), REGION_MARGIN),
+    "corner": Statement(lambda g, o: round(IN_CORNER - g.to_walls(o).max(), 3), REGION_MARGIN),
+    "middle": Statement(lambda g, o: IN_MIDDLE - off_centre(o, g.area_of(o)), REGION_MARGIN),
+    "taller": Statement(lambda graph, a, b: more(a.size[2] - b.size[2]), TALLER_MARGIN),
+    "nearer": Statement(lambda g, o, a, b: more(g.gap(o, b) - g.gap(o, a)), NEARER_MARGIN),
+    "nothing on": Statement(lambda graph, item: -len(graph.held(item, "on"))),
 }
 
 
