@@ -57,7 +57,7 @@ class SceneSource(Protocol):
         """The scenes of a split, each once; without a split, all of them."""
 
     def scene(self, name: str) -> Scene:
-        """The posed RGB-D frames of a scene, read from disk at every call."""
+        """The posed RGB-D frames of a scene, read or rendered at every call."""
 
     def examples(self, split: str) -> Iterable[Example]:
         """What is asked about the scenes of a split: ``example.scene`` is in ``names(split)``."""

@@ -1,5 +1,7 @@
 """Known-answer rooms: furnished rooms made from a seed, recorded as posed RGB-D frames with masks,
 and questions on them.
+
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from leovl_mini.rooms.cameras import DOMAINS, domain_room, record

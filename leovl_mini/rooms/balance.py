@@ -4,7 +4,7 @@ be had without looking.
 LEO-VL finds that more data of poor quality hurt, and measures quality by the share of the 15 most
 frequent answer templates.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import re

@@ -10,7 +10,7 @@ set):
 - ``arkitscenes``: a phone held upright, turning near the middle of the room; LiDAR depth that
   rounds edges off
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

@@ -4,7 +4,7 @@ Each writer fills an empty folder. Frames are numbered from 0 in their order; po
 W) are written as they are. Depth is 16-bit millimetres in every format, 0 where nothing was
 measured.
 
-Explained in notebook 12 (own_scan).
+Explained in notebook 12 (own scan).
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ on, under, inside or beside what.
 No two objects intersect, nobody has to climb over furniture, and doors and drawers have room to
 open.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import copy

@@ -1,7 +1,7 @@
 """Questions about a room, with answers that follow from ``facts``, in at least eight wordings a
 kind (``texts/phrases.json``).
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from collections import defaultdict

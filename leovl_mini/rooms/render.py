@@ -1,6 +1,6 @@
 """What cameras in a room see: ray casting (Open3D), paint, patterns, light and shadow.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

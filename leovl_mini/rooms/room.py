@@ -1,6 +1,6 @@
 """What a room is, and the plane geometry of its upright boxes: their footprints are polygons.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

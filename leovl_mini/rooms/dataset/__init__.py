@@ -6,7 +6,7 @@ A folder holds ``rooms.json`` (how it was made) and the balanced examples of eve
 objects are used, also have their objects there (``rooms.jsonl``): to read them is faster than to
 furnish the rooms again.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from leovl_mini.rooms.dataset.make import has_published_test_sets, make_rooms

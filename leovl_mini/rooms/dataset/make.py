@@ -1,6 +1,6 @@
 """Make many rooms with all their examples, by several processes; what was interrupted goes on.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import dataclasses

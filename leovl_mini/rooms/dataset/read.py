@@ -1,6 +1,6 @@
 """Rooms by name: recordings are rendered anew, examples are read from the disk.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Which room is for what: training, validation, testing; and the balanced examples of each.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from collections.abc import Callable, Iterable

@@ -1,6 +1,6 @@
 """The scene graph: a room's objects with their names, distances, neighbours and supports.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

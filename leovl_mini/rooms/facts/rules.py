@@ -5,7 +5,7 @@ questions. Two groups of constants decide: thresholds say what a word means; mar
 it must be true before the package asks about it or says it. Whoever reads a caption back
 (``evaluate.facts``) takes words literally: without margins.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

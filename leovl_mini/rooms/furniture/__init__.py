@@ -1,6 +1,6 @@
 """The categories of objects: how each is built, its sizes, and what can be done with it.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from collections.abc import Callable

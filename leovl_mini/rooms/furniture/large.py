@@ -4,7 +4,7 @@ An object stands on z = 0, centred at x = y = 0, its back at -y (the side that g
 and its front at +y. Everything stays inside ``size`` (3 cm of tolerance for handles) and reaches
 its top; open doors and drawers come out at the front.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import numpy as np

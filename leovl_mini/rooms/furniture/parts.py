@@ -1,6 +1,6 @@
 """What furniture is made of: paints, and parts that are boxes or turned shapes.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ proposal fits.
 A proposal gives the middle of the footprint (2,), the height of the bottom, the yaw, and what the
 object lies on, under or inside.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

@@ -1,6 +1,6 @@
 """From parts to triangles: each shape once in a box of side 1, moved and scaled for each part.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import math

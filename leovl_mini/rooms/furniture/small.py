@@ -1,6 +1,6 @@
 """Small things, and what is fixed on walls; placed and sized as described in large.py.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from leovl_mini.rooms.furniture.parts import (

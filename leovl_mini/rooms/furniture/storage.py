@@ -2,7 +2,7 @@
 
 Placed and sized as described in large.py.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Captions of objects and scenes, and dialogues: sentences of the ``SentenceWriter``, chosen and
 put in order.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ A list names the things of a room in random order. Distance and counting questio
 short lessons, too. A thing is named by its category, among several of a kind by its colour too;
 where that does not tell them apart, it is left out.
 
-Explained in notebook 07 (fine_tuning).
+Explained in notebook 07 (fine-tuning).
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """The wordings of questions and sentences (``phrases.json``), and the grammar they need.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import json

@@ -1,6 +1,6 @@
 """Plans: numbered steps towards a goal, made of things that are really there.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Facts about a room put into single sentences, of which longer answers are made and which can be
 checked one by one.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 from collections.abc import Iterator

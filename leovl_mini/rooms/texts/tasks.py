@@ -1,6 +1,6 @@
 """All examples of one room: its questions, captions, plans and dialogues, not yet balanced.
 
-Explained in notebook 01 (rgbd_and_cameras).
+Explained in notebook 01 (RGB-D frames and cameras).
 """
 
 import dataclasses
