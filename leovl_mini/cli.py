@@ -58,7 +58,10 @@ def main() -> None:
     module, function = COMMANDS[name][1].split(":")
     start = time.perf_counter()
     try:
-        report(getattr(import_module(module), function)(config))
+        result = getattr(import_module(module), function)(config)
+        if result == {}:  # one of several processes of a run, and not the one that speaks
+            return
+        report(result)
         out = getattr(config, "out", None)
         if out and out.exists():
             minutes = (time.perf_counter() - start) / 60
@@ -137,13 +140,14 @@ def perceive_scene(config: c.SceneConfig | c.AskConfig, weights: Path | None = N
     clock, device, path = Clock(), c.pick_device(config.device), config.path or sample_room()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        found = clock.measure("load", load_scene, path, config.max_frames, config.choose, config.up)
+        frames = config.max_frames, config.choose, config.up
+        loaded = clock.measure("load", load_scene, path, *frames)
         name = str(weights or config.preset)
         model = clock.measure("models", load_model, name, config.tokens, device=device)
-        seen = perceive(found.to(device), model.representation, preset=model.preset)
-    found.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
-    seen.seconds = {**clock.seconds, **seen.seconds}
-    return found.to(device), seen, model
+        scene_input = perceive(loaded.to(device), model.representation, preset=model.preset)
+    loaded.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
+    scene_input.seconds = {**clock.seconds, **scene_input.seconds}
+    return loaded.to(device), scene_input, model
 
 
 def scene(config: c.SceneConfig) -> list:
@@ -154,24 +158,27 @@ def scene(config: c.SceneConfig) -> list:
 
     examples = scene_examples(config) if config.questions else []
     with atomic_write(config.out) as partial:  # first: is it a place that can be written?
-        found, seen, model = perceive_scene(config)
-        written = write_points(found, partial / "points.ply")
-        overview(found, seen).savefig(partial / "overview.png", dpi=120)
-        write_page(figure(found, seen, max_points=60_000), partial / "scene.html")
-    answers = question_table(model, seen.tokens, examples, config.questions) if examples else ()
+        loaded, scene_input, model = perceive_scene(config)
+        written = write_points(loaded, partial / "points.ply")
+        overview(loaded, scene_input).savefig(partial / "overview.png", dpi=120)
+        write_page(figure(loaded, scene_input, max_points=60_000), partial / "scene.html")
+    answers = ()
+    if examples:
+        answers = question_table(model, scene_input.tokens, examples, config.questions)
     files = [f"  {config.out / name}" for name in ("points.ply", "overview.png", "scene.html")]
-    return [scene_table(found, seen, written), *answers, *files]
+    return [scene_table(loaded, scene_input, written), *answers, *files]
 
 
 def ask(config: c.AskConfig) -> str | None:
     from leovl_mini.model.ask import ask
 
-    found, seen, model = perceive_scene(config, config.weights)
-    report(f"{found.name}: {len(found)} frames, {len(seen)} scene tokens, preset {model.preset}")
+    loaded, scene_input, model = perceive_scene(config, config.weights)
+    counts = f"{len(loaded)} frames, {len(scene_input)} scene tokens"
+    report(f"{loaded.name}: {counts}, preset {model.preset}")
     question = config.question
     while question:
         start = time.perf_counter()
-        answer = ask(seen, question, model)
+        answer = ask(scene_input, question, model)
         report(f"Q: {question}", f"A: {answer}  ({time.perf_counter() - start:.1f} s)")
         question = next(sys.stdin, "").strip() if config.talk else ""
     if not model.trained:

@@ -2,6 +2,7 @@
 from: tiny files in the published form, and the real ones where they are at hand.
 """
 
+import dataclasses
 import json
 import math
 import re
@@ -13,6 +14,7 @@ import pytest
 from rooms import box_scene, write_scannet
 from scipy.spatial.transform import Rotation
 
+from leovl_mini.config import TuneConfig
 from leovl_mini.data.annotations import (
     first_word,
     read_beacon3d_grounding,
@@ -29,6 +31,7 @@ from leovl_mini.model.leovl import LeoVL
 from leovl_mini.rooms.dataset import RoomDataset
 from leovl_mini.scans.scene import InputError
 from leovl_mini.tokens.cache import FeatureCache, make_features, open_source
+from leovl_mini.train.curriculum import tune
 
 
 def turn(degrees: float) -> dict:
@@ -377,6 +380,12 @@ def test_scans_with_questions_are_a_source_of_scenes(benchmark, tmp_path):
     results = evaluate(LeoVL("nano"), data, controls=("scene", "wrong scene"))
     assert set(results) <= {"scene", "wrong scene", "majority"}
     assert results["scene"]["mean"]["questions"] == 3
+    settings = {"split": "test", "steps": 1, "eval_scenes": 0}
+    config = TuneConfig(benchmark, tmp_path / "features", tmp_path / "run", **settings)
+    with pytest.raises(InputError, match="nothing is known about the objects .* --align-steps 0"):
+        tune(config)
+    tuned = tune(dataclasses.replace(config, align_steps=0), quiet=True)
+    assert tuned["steps"] == 1 and math.isfinite(tuned["loss"])
 
 
 def test_sqa3d_positions_are_moved_from_the_middle_of_the_mesh_into_the_world(benchmark):
@@ -416,7 +425,7 @@ def test_what_is_no_source_is_refused_in_one_sentence(benchmark, tmp_path):
         open_source(benchmark).examples("test")
     with pytest.raises(InputError, match="holds neither made rooms nor"):
         open_source(benchmark / "scans")
-    (benchmark / "scans" / "SHA256SUMS").write_text("")
+    (benchmark / "scans" / "rooms.json").write_text("{}")
     assert isinstance(open_source(benchmark / "scans"), RoomDataset)
 
 

@@ -107,7 +107,7 @@ def test_scene_asks_the_questions_of_a_bundled_room(command, tmp_path, small_roo
     assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.parametrize("form", ["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"])
+@pytest.mark.parametrize("form", ["plain", "scannet", "rscan", "multiscan", "arkitscenes"])
 def test_rooms_export_writes_a_capture_that_scene_reads(command, tmp_path, form):
     options = ["--domain", "rscan", "--format", form, "--views", 2, "--out", tmp_path / "room"]
     code, printed, _ = command("rooms", "export", *options)
@@ -151,7 +151,7 @@ def test_the_exit_code_of_bench_tells_whether_an_aim_was_missed(command, monkeyp
         (["scene", "{tmp}/empty", "--out", "{tmp}/file.txt/out"], "file.txt"),
         (["rooms", "make", "--rooms", "1", "--out", "{tmp}/unknown"], "exists already"),
         (["rooms", "export", "--out", "{tmp}/unknown"], "exists already"),
-        (["rooms", "table", "{tmp}/unknown"], "no finished corpus"),
+        (["rooms", "table", "{tmp}/unknown"], "no finished rooms"),
         (["course", "--notebooks", "{tmp}/empty"], "no notebooks in"),
     ],
 )

@@ -96,7 +96,7 @@ def test_an_interrupted_run_is_continued_and_leaves_nothing_half_done(made, tmp_
         make_again(folder)
     assert {f.name for f in folder.iterdir()} == {"rooms.json", ".parts"}
     assert [f.name for f in (folder / ".parts").iterdir()] == ["0000.jsonl"]
-    with pytest.raises(InputError, match="no finished rooms"):
+    with pytest.raises(InputError, match="no finished corpus"):
         RoomDataset(folder)
     (folder / ".partial-abc").mkdir()  # of a run that was killed
     make_again(folder)
@@ -177,7 +177,7 @@ def test_missing_splits_scenes_and_folders_are_named(made, rooms, tmp_path):
     for name in ("scannet_99999", "scannet_00000-flop", "kitchen"):
         with pytest.raises(InputError, match=f"no scene '{name}'"):
             rooms.scene(name)
-    with pytest.raises(InputError, match="no finished rooms"):
+    with pytest.raises(InputError, match="no finished corpus"):
         RoomDataset(tmp_path)
     (tmp_path / "corpus.json").write_text("{}")
     with pytest.raises(InputError, match="older version; make the rooms again"):

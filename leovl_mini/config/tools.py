@@ -12,7 +12,7 @@ from leovl_mini.config.presets import Tokens, check_choices
 Domain = Literal["scannet", "rscan", "multiscan", "arkitscenes"]
 
 
-FileFormat = Literal["poses_txt", "scannet", "rscan", "multiscan", "arkitscenes"]
+FileFormat = Literal["plain", "scannet", "rscan", "multiscan", "arkitscenes"]
 
 
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
@@ -109,8 +109,8 @@ class ExportConfig:
     """Another number, another room."""
     domain: Domain = "scannet"
     """The capture style."""
-    format: FileFormat = "poses_txt"
-    """File format; poses_txt also holds instance masks and objects."""
+    format: FileFormat = "plain"
+    """File format; plain also holds instance masks and objects."""
     views: int = 8
     """Frames."""
 

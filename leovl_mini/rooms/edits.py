@@ -178,9 +178,9 @@ def edit_pairs(
     for example in stacks_first[:12]:
         pair = list(edited_scenes(room, domain, scene, example, rng))
         if len(pair) == 2:
-            roles, told = ("base", *EDITS), [example, *(again for _, again in pair)]
+            roles, asked_of = ("base", *EDITS), [example, *(again for _, again in pair)]
             return [other for other, _ in pair], [
-                in_pair(e, example, role) for e, role in zip(told, roles, strict=True)
+                in_pair(e, example, role) for e, role in zip(asked_of, roles, strict=True)
             ]
     return [], []
 

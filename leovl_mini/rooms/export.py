@@ -44,29 +44,29 @@ def export_samples(folder: Path) -> None:
 
 
 def export(
-    scene: Scene, folder: str | Path, layout: str = "poses_txt", extras: dict | None = None
+    scene: Scene, folder: str | Path, file_format: str = "plain", extras: dict | None = None
 ) -> None:
     """Write the frames of a z-up scene; depth becomes whole millimetres. ``folder`` must be new; it
     is written whole or not at all.
 
-    ``layout`` is one of ``LAYOUTS``. Only "poses_txt" holds instance masks, objects and frame
+    ``file_format`` is one of ``FORMATS``. Only "plain" holds instance masks, objects and frame
     names, and ``extras``: further entries of its ``scene.json`` (JSON values; an entry named as one
-    of the usual ones takes its place). The other layouts hold RGB, depth, poses and cameras. Raises
-    ``ValueError`` for what a layout cannot hold, ``FileExistsError`` for a used folder.
+    of the usual ones takes its place). The others hold RGB, depth, poses and cameras. Raises
+    ``ValueError`` for what a format cannot hold, ``FileExistsError`` for a used folder.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
-    if extras and layout != "poses_txt":
-        raise ValueError(f"the {layout} layout has no scene.json to hold extras; use 'poses_txt'")
+    if file_format not in FORMATS:
+        raise ValueError(f"the format must be one of {', '.join(FORMATS)}, not {file_format!r}")
+    if extras and file_format != "plain":
+        raise ValueError(f"{file_format} has no scene.json to hold extras; use 'plain'")
     with atomic_folder(Path(folder)) as partial:
         if extras:
-            poses_txt(scene, partial, extras)
+            plain(scene, partial, extras)
         else:
-            LAYOUTS[layout](scene, partial)
+            FORMATS[file_format](scene, partial)
 
 
-def poses_txt(scene: Scene, folder: Path, extras: dict | None = None) -> None:
-    """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain layout,
+def plain(scene: Scene, folder: Path, extras: dict | None = None) -> None:
+    """poses.txt, K.txt, frames.txt, images/, depth/, instances/ and scene.json: the plain format,
     one camera for all frames.
     """
     K = one_camera(scene)
@@ -188,7 +188,7 @@ def arkitscenes(scene: Scene, folder: Path) -> None:
 def one_camera(scene: Scene) -> np.ndarray:
     """The camera matrix (3,3) that all frames share."""
     if (scene.intrinsics != scene.intrinsics[0]).any():
-        raise ValueError("this layout holds one camera matrix for all frames")
+        raise ValueError("this format holds one camera matrix for all frames")
     return scene.intrinsics[0].numpy()
 
 
@@ -223,8 +223,8 @@ def save_jpg(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels).save(path, quality=98, subsampling=0)
 
 
-LAYOUTS = {
-    "poses_txt": poses_txt,
+FORMATS = {
+    "plain": plain,
     "scannet": scannet,
     "rscan": rscan,
     "multiscan": multiscan,

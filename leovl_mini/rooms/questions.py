@@ -136,8 +136,8 @@ def draw_neighbours(kind: str, graph: SceneGraph, rng: np.random.Generator) -> A
 def draw_one(kind: str, graph: SceneGraph, rng: np.random.Generator) -> Arguments:
     """Every object once; no colour that its name tells, and no place of what is large."""
     for item in rng.permutation(np.array(graph.askable, dtype=object)):
-        told = item.attributes.get("colour", "none") in graph.names[item.id]
-        if not (kind == "colour" and told) and (kind != "place" or item.category in SMALL):
+        in_name = item.attributes.get("colour", "none") in graph.names[item.id]
+        if not (kind == "colour" and in_name) and (kind != "place" or item.category in SMALL):
             yield (item,)
 
 

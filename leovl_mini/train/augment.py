@@ -106,7 +106,8 @@ def short_phrasing(example: Example) -> Example:
     """A question in the words that come to mind first, where there are such. The rooms' own
     wordings are longer, and a nano that has never met the short ones misreads them.
     """
-    if example.kind not in SHORT_PHRASES:
+    phrase, slots = SHORT_PHRASES.get(example.kind, ""), example.derivation.get("slots", {})
+    if not phrase or ("{" in phrase and not slots):
         return example
-    question = SHORT_PHRASES[example.kind].format(**example.derivation.get("slots", {}))
+    question = phrase.format(**slots)
     return dataclasses.replace(example, question=question, id=f"{example.id}, short")

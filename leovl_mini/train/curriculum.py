@@ -115,7 +115,7 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
         )
     dataset = SymbolicQADataset(
         model,
-        rooms.symbolic_objects,
+        rooms.objects,
         examples,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -124,8 +124,8 @@ def symbolic(config: SymbolicConfig, quiet: bool = False) -> dict:
         text_share=config.text_share,
         warmup_steps=0 if config.start else config.steps // 3,
     )
-    asked = [e for e in rooms.examples("val") if e.kind not in UNSEEN_IN_WORDS]
-    questions = eval_subset(asked, config.eval_scenes)
+    candidates = [e for e in rooms.examples("val") if e.kind not in UNSEEN_IN_WORDS]
+    questions = eval_subset(candidates, config.eval_scenes)
     vocabulary = Vocabulary(model.tokenizer)
 
     def simulated(name: str) -> Symbols:
@@ -165,8 +165,9 @@ def tune(config: TuneConfig, quiet: bool = False) -> dict:
         list_share=config.list_share,
         short_share=config.short_share,
     )
-    asked = [e for e in source.examples("val") if e.scene.startswith(config.domain)]
-    questions = [e for e in eval_subset(asked, config.eval_scenes) if e.scene in features]
+    candidates = source.examples("val") if config.eval_scenes else ()
+    candidates = [e for e in candidates if e.scene.startswith(config.domain)]
+    questions = [e for e in eval_subset(candidates, config.eval_scenes) if e.scene in features]
 
     def shown(name: str) -> SceneTokens | None:
         return None if config.question_only else features.scene(name).tokens
@@ -231,5 +232,10 @@ def tuning_examples(
         raise InputError(
             f"{config.corpus} has no examples of split {config.split} and domain "
             f"{config.domain or 'any'} whose features are in {config.cache}"
+        )
+    if config.align_steps and not any(features.objects[e.scene] for e in examples):
+        raise InputError(
+            f"nothing is known about the objects of the scenes in {config.cache}, so that tokens "
+            "cannot be aligned with words; pass --align-steps 0"
         )
     return examples

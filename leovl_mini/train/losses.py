@@ -54,12 +54,15 @@ def alignment_loss(model: LeoVL, batch: Batch, background: float = 0.25) -> Tens
     they show, relative to the length of these sums (ours).
 
     Every object counts the same, however many tokens show it. Floor and walls should say nothing;
-    such a token counts ``background`` of a mean one.
+    such a token counts ``background`` of a mean one. 0 where nothing is known about any token, as
+    in scans without object masks.
     """
     projected = model.project(batch.scenes).float()
     with torch.no_grad():
         words = model.project(batch.symbols).float()
     share = torch.cat([s.share for s in batch.symbols])[:, None]
+    if not share.any():
+        return projected.sum() * 0
     weight = torch.where(share > 0, share, background * share[share > 0].mean())
     return (weight * (projected - words).square()).sum() / (weight * words.square()).sum()
 

@@ -101,8 +101,8 @@ def scorer(
     scenes = {name: shown(name) for name in {e.scene for e in questions}}
 
     def score(model: LeoVL) -> dict:
-        here = {name: s and to_device(s, model.device) for name, s in scenes.items()}
-        result = summarise(predict(model, here, questions), questions) if questions else {}
+        moved = {name: s and to_device(s, model.device) for name, s in scenes.items()}
+        result = summarise(predict(model, moved, questions), questions) if questions else {}
         return {kind: row["score"] for kind, row in result.items()}
 
     return score

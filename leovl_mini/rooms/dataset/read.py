@@ -109,7 +109,7 @@ class RoomDataset:
             )
         if not (self.folder / "rooms.json").is_file() or (self.folder / PARTS).exists():
             raise InputError(
-                f"{folder} holds no finished rooms; make or continue them with: "
+                f"{folder} is no finished corpus; make or continue it with: "
                 f"leovl-mini rooms make --out {folder}"
             )
         self.options = json.loads((self.folder / "rooms.json").read_text())
@@ -169,8 +169,8 @@ class RoomDataset:
         """Refuse what cannot be the name of one of these rooms, or of an edited copy."""
         parsed = parse_name(name)
         number = parsed.number - (0 if self.pictures else SYMBOLIC)
-        here = 0 <= number < self.options["rooms"] and parsed.domain in DOMAINS
-        if not here or parsed.edit not in ("", *EDITS):
+        in_range = 0 <= number < self.options["rooms"] and parsed.domain in DOMAINS
+        if not in_range or parsed.edit not in ("", *EDITS):
             raise InputError(f"{self.folder} has no scene {name!r}")
 
     def command(self) -> str:

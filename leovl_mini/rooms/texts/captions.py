@@ -26,8 +26,8 @@ def object_captions(
     pointed_at = np.array([o for o in graph.askable if o.id in spots], dtype=object)
     for item in rng.permutation(pointed_at)[:most]:
         question = say("describe object", rng)
-        told = enough(facts_about(item, writer), 48)
-        yield composed("object captioning", item.category, question, told, spot=spots[item.id])
+        facts = enough(facts_about(item, writer), 48)
+        yield composed("object captioning", item.category, question, facts, spot=spots[item.id])
 
 
 def facts_about(item: Object, writer: SentenceWriter) -> Iterator[Fact | None]:
@@ -50,8 +50,8 @@ def facts_about(item: Object, writer: SentenceWriter) -> Iterator[Fact | None]:
 def scene_caption(graph: SceneGraph, rng: np.random.Generator) -> Example:
     """What there is, how much of it, and where the main things are."""
     question = say("describe scene", rng)
-    told = enough(facts_about_room(SentenceWriter(graph, rng)), 96)
-    return composed("scene captioning", "description", question, told)
+    facts = enough(facts_about_room(SentenceWriter(graph, rng)), 96)
+    return composed("scene captioning", "description", question, facts)
 
 
 def facts_about_room(writer: SentenceWriter) -> Iterator[Fact | None]:
