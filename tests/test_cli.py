@@ -151,7 +151,7 @@ def test_the_exit_code_of_bench_tells_whether_an_aim_was_missed(command, monkeyp
         (["scene", "{tmp}/empty", "--out", "{tmp}/file.txt/out"], "file.txt"),
         (["rooms", "make", "--rooms", "1", "--out", "{tmp}/unknown"], "exists already"),
         (["rooms", "export", "--out", "{tmp}/unknown"], "exists already"),
-        (["rooms", "table", "{tmp}/unknown"], "no finished rooms"),
+        (["rooms", "table", "{tmp}/unknown"], "no finished corpus"),
         (["course", "--notebooks", "{tmp}/empty"], "no notebooks in"),
     ],
 )

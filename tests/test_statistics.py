@@ -55,18 +55,17 @@ def test_the_map_size_is_the_encoders(encoder, size):
 
 def test_a_corpus_has_a_row_for_every_room(tmp_path):
     corpus, file = tmp_path / "corpus", tmp_path / "tokens.json"
-    make_rooms(corpus, rooms=4, views=2, workers=1, pairs=1.0, quiet=True)  # with edited copies
+    make_rooms(corpus, rooms=2, views=2, workers=1, pairs=1.0, quiet=True)  # with edited copies
     rows = list(corpus_statistics(corpus, rooms=99))
-    styles = ("scannet", "rscan", "multiscan", "arkitscenes")
-    assert [r["scene"] for r in rows] == [f"{style}_00000" for style in styles]
+    assert [r["scene"] for r in rows] == ["scannet_00000", "rscan_00000"]
     for row in rows:
         assert (row["domain"], row["split"]) == (row["scene"].split("_")[0], split_of(0))
         assert row["patches"] > row["voxels"] > row["grid"] > 0
-    assert list(corpus_statistics(corpus, rooms=3)) == rows[:3]
+    assert list(corpus_statistics(corpus, rooms=1)) == rows[:1]
 
     ((title, lines),) = reproduce(TokenCountsConfig(corpus, write=file))
-    assert title == "4 rooms, cells of 0.2 m"
+    assert title == "2 rooms, cells of 0.2 m"
     assert [line[0] for line in lines] == ["", "patches", "voxels", "grid"]
     found = json.loads(file.read_text())
-    assert found["scenes"] == rows and found["rooms"] == 4
-    assert "--rooms 4 --views 2" in found["command"]
+    assert found["scenes"] == rows and found["rooms"] == 2
+    assert "--rooms 2 --views 2" in found["command"]

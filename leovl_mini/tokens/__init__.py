@@ -9,14 +9,18 @@ from collections.abc import Callable
 from leovl_mini.perception.lift import Patches
 from leovl_mini.tokens.base import SceneInput, SceneTokens, group_mean
 from leovl_mini.tokens.grid import CondensedGrid
+from leovl_mini.tokens.inspect import equal_budget, object_report, report_table
 from leovl_mini.tokens.objects import ObjectTokens
 from leovl_mini.tokens.patches import PatchTokens
-from leovl_mini.tokens.proxies import Proxies
+from leovl_mini.tokens.positions import GroundPosition, LearnableFourier, height_rope
+from leovl_mini.tokens.proxies import Proxies, allocate, breadth_first, kmeans
 from leovl_mini.tokens.voxels import Voxels, VoxelTokens, voxelise
 
 __all__ = [
     "REPRESENTATIONS",
     "CondensedGrid",
+    "GroundPosition",
+    "LearnableFourier",
     "ObjectTokens",
     "PatchTokens",
     "Proxies",
@@ -24,7 +28,14 @@ __all__ = [
     "SceneTokens",
     "VoxelTokens",
     "Voxels",
+    "allocate",
+    "breadth_first",
+    "equal_budget",
     "group_mean",
+    "height_rope",
+    "kmeans",
+    "object_report",
+    "report_table",
     "representation",
     "voxelise",
 ]

@@ -21,7 +21,8 @@ from leovl_mini.tokens.voxels import Voxels, voxelise
 @dataclass(frozen=True)
 class CondensedGrid:
     """``g(x,y) = mean_z( R(z) v(x,y,z) )``: height is written into the features, then each pillar
-    is averaged. The paper's horizontal term F(x,y) is added by the model, see ``positions.py``.
+    is averaged. The paper's horizontal term F(x,y) is added by the model, see
+    ``tokens/positions.py``.
 
     Token order: raster, by cell x and then cell y. A scene with more than ``budget`` pillars gets
     larger cells, as large as it takes to fit, and a warning says so: no part of the room is left

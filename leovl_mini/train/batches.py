@@ -172,7 +172,7 @@ class SceneQADataset(Dataset):
     weights: Mapping[str, float] = field(default_factory=dict)
     """See ``Questions``."""
     list_share: float = 0.0
-    """Share of scenes with a list or short-form questions instead (rooms/lists.py)."""
+    """Share of scenes with a list or short-form questions instead (rooms/texts/lists.py)."""
     short_share: float = 0.0
     """Share of questions in their shortest phrasing."""
     turn: bool = True

@@ -53,7 +53,7 @@ class SymbolicQADataset(Dataset):
     weights: Mapping[str, float] = field(default_factory=dict)
     """See ``Questions``."""
     list_share: float = 0.0
-    """Share of scenes with a list or short-form questions instead (rooms/lists.py)."""
+    """Share of scenes with a list or short-form questions instead (rooms/texts/lists.py)."""
     text_share: float = 0.0
     """Share of full scenes with captions, plans and dialogues instead."""
     turn: bool = True
