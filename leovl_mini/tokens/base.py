@@ -55,13 +55,6 @@ class SceneInput:
         return len(self.tokens)
 
 
-def without_pictures(name: str, objects: list[Object]) -> SceneInput:
-    """A scene of which only the objects are known, without tokens: where symbolic scenes begin."""
-    none = torch.zeros(0, dtype=torch.long)
-    tokens = SceneTokens(torch.zeros(0, 1), torch.zeros(0, 3), none)
-    return SceneInput(tokens, none.view(0, OBJECTS_PER_TOKEN), objects, name)
-
-
 def group_mean(
     values: Float[Tensor, "P C"], group: Int64[Tensor, "P"], groups: int
 ) -> Float[Tensor, "M C"]:
